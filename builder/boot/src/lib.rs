@@ -1,0 +1,1 @@
+//! Sealed root to kernel, initramfs, command line and UKI

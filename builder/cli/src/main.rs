@@ -1,0 +1,3 @@
+//! nodeimg: builds node images and boots them
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Boot set to the files in dist/

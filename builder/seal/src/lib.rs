@@ -1,0 +1,1 @@
+//! Root tree to EROFS, dm-verity hash tree and root hash

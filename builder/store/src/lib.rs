@@ -1,0 +1,1 @@
+//! The container images as containerd's own store, ready at boot

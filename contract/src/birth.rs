@@ -1,0 +1,131 @@
+//! Words of formation that stand in seeds, records and etcd's cluster token: permit, incarnation, birth.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+
+/// Random 128-bit id of one preparation of a node's etcd file system, 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub String);
+
+/// Leave for one birth.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Permit {
+    /// The cluster's UUID.
+    pub cluster: String,
+    /// Random, 32 hexadecimal digits.
+    pub nonce: String,
+    /// No birth after this, RFC 3339 UTC.
+    pub not_after: jiff::Timestamp,
+}
+
+/// How a birth's participants are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// All listed control planes.
+    #[default]
+    Quorum,
+    /// The lowest name alone; the others join.
+    First,
+}
+
+/// One etcd member of a birth.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Participant {
+    /// Node name.
+    pub name: String,
+    /// Address that its etcd peers use.
+    pub address: IpAddr,
+    /// Its etcd file system.
+    pub incarnation: Incarnation,
+}
+
+/// Permit, method and participants, sorted by name: what must be agreed on before any etcd starts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Birth {
+    permit: Permit,
+    method: Method,
+    participants: Vec<Participant>,
+}
+
+/// Hash of a birth; etcd's `--initial-cluster-token`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BirthId(pub String);
+
+impl std::fmt::Display for BirthId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Birth {
+    /// Sorts the participants, so that all who saw the same answers hold the same birth.
+    pub fn new(permit: Permit, method: Method, mut participants: Vec<Participant>) -> Self {
+        participants.sort();
+        Self { permit, method, participants }
+    }
+    /// The permit that it uses up.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+    /// How the participants were chosen.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+    /// Sorted by name.
+    pub fn participants(&self) -> &[Participant] {
+        &self.participants
+    }
+    /// SHA-256 over an unambiguous text form, hexadecimal.
+    pub fn id(&self) -> BirthId {
+        let mut h = Sha256::new();
+        let mut field = |s: &str| {
+            h.update((s.len() as u64).to_le_bytes());
+            h.update(s.as_bytes());
+        };
+        field("nodeimg birth 1");
+        field(&self.permit.cluster);
+        field(&self.permit.nonce);
+        field(&self.permit.not_after.to_string());
+        field(match self.method {
+            Method::Quorum => "quorum",
+            Method::First => "first",
+        });
+        for p in &self.participants {
+            field(&p.name);
+            field(&p.address.to_string());
+            field(&p.incarnation.0);
+        }
+        BirthId(hex::encode(h.finalize()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn participant(name: &str) -> Participant {
+        Participant {
+            name: name.into(),
+            address: "192.0.2.1".parse().expect("address"),
+            incarnation: Incarnation("a".repeat(32)),
+        }
+    }
+
+    #[test]
+    fn order_of_answers_does_not_matter_but_everything_else_does() {
+        let permit =
+            Permit { cluster: "c".into(), nonce: "n".into(), not_after: jiff::Timestamp::UNIX_EPOCH };
+        let a = Birth::new(permit.clone(), Method::Quorum, vec![participant("a"), participant("b")]);
+        let b = Birth::new(permit.clone(), Method::Quorum, vec![participant("b"), participant("a")]);
+        assert_eq!(a.id(), b.id());
+        assert_ne!(a.id(), Birth::new(permit.clone(), Method::First, a.participants().to_vec()).id());
+        assert_ne!(a.id(), Birth::new(permit, Method::Quorum, vec![participant("a")]).id());
+    }
+}

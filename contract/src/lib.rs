@@ -1,0 +1,15 @@
+//! What the builder writes and the init reads: names, formats, types.
+//!
+//! Takes bytes and text, gives typed values, and back. Pure: no files, no network, no clock, no environment.
+//! A name that both sides must spell the same way stands here and nowhere else.
+
+pub mod birth;
+pub mod cmdline;
+pub mod fault;
+pub mod image;
+pub mod partition;
+pub mod paths;
+pub mod seed;
+pub mod status;
+pub mod store;
+pub mod verity;

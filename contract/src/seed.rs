@@ -1,0 +1,239 @@
+//! A seed as it is written: cloud-init's documents, and our key `nodeimg` in user-data.
+//!
+//! `nodeimg cluster new` writes these types, nodeinit parses them (YAML at the border). They say what was asked for;
+//! whether it makes sense is decided in init/core, once, into a NodeConfig. Secrets have no Debug text.
+
+use crate::birth::{Method, Permit};
+use crate::image::Role;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// `meta-data` (cloud-init, NoCloud).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetaData {
+    /// Changes when the instance is another one.
+    #[serde(rename = "instance-id", default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// Host name.
+    #[serde(rename = "local-hostname", default, skip_serializing_if = "Option::is_none")]
+    pub local_hostname: Option<String>,
+    /// Whatever else stands there.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// `user-data` that starts with `#cloud-config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserData {
+    /// Host name; stands over meta-data's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Public keys of `root`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_authorized_keys: Vec<String>,
+    /// Time servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ntp: Option<Ntp>,
+    /// Our key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodeimg: Option<NodeSeed>,
+    /// cloud-init keys that nodeimg does not act on: kept, so that they can be named in a warning.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// cloud-init's `ntp`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ntp {
+    /// Names or addresses.
+    #[serde(default)]
+    pub servers: Vec<String>,
+    /// Pools; asked like servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<String>,
+}
+
+/// The key `nodeimg` of user-data. Unknown fields are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeSeed {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's role; must be the image's.
+    pub role: Role,
+    /// When the seed was made, RFC 3339 UTC: a floor of the node's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<jiff::Timestamp>,
+    /// Where the API is.
+    pub endpoint: Endpoint,
+    /// Every control plane, this one too.
+    pub control_planes: Vec<ControlPlane>,
+    /// Formation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formation: Option<Formation>,
+    /// Kubernetes' settings.
+    #[serde(default)]
+    pub kubernetes: Kubernetes,
+    /// CAs and keys (control planes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pki: Option<Pki>,
+    /// Bootstrap tokens kept valid for nodes that join.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bootstrap_tokens: Vec<BootstrapToken>,
+    /// The state disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+}
+
+/// kubeadm's `controlPlaneEndpoint` and what answers behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Endpoint {
+    /// A DNS name, never an address.
+    pub name: String,
+    /// TCP port.
+    #[serde(default = "port_6443")]
+    pub port: u16,
+    /// What answers.
+    #[serde(default)]
+    pub mode: EndpointMode,
+    /// For `/etc/hosts`; empty: the name must resolve by DNS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+}
+
+fn port_6443() -> u16 {
+    6443
+}
+
+/// What answers behind the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointMode {
+    /// The name has the control planes' addresses (round robin, or `endpoint.addresses`).
+    #[default]
+    Dns,
+    /// Somebody else's balancer.
+    External,
+}
+
+/// One line of the list of control planes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlane {
+    /// Node name (RFC 1123 subdomain).
+    pub name: String,
+    /// Address that API server and etcd advertise.
+    pub address: IpAddr,
+}
+
+/// How this cluster may come about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Formation {
+    /// Participants.
+    #[serde(default)]
+    pub method: Method,
+    /// Leave for one birth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permit: Option<Permit>,
+}
+
+/// Kubernetes' settings, by kubeadm's names (ClusterConfiguration v1beta4).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kubernetes {
+    /// `networking.podSubnet`, default 10.244.0.0/16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_subnet: Option<String>,
+    /// `networking.serviceSubnet`, default 10.96.0.0/12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_subnet: Option<String>,
+    /// `networking.dnsDomain`, default cluster.local.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_domain: Option<String>,
+    /// More names and addresses in the API server's certificate.
+    #[serde(default, rename = "certSANs", skip_serializing_if = "Vec::is_empty")]
+    pub cert_sans: Vec<String>,
+    /// `apiServer.extraArgs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub api_server_extra_args: BTreeMap<String, String>,
+    /// `controllerManager.extraArgs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub controller_manager_extra_args: BTreeMap<String, String>,
+    /// `scheduler.extraArgs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scheduler_extra_args: BTreeMap<String, String>,
+    /// `etcd.local.extraArgs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub etcd_extra_args: BTreeMap<String, String>,
+    /// Whether the control plane's taint is left off (a cluster of one that runs pods).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub schedule_on_control_planes: bool,
+}
+
+/// CAs and keys of a control plane.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pki {
+    /// `ca.crt`, `ca.key`.
+    pub ca: KeyPair,
+    /// `front-proxy-ca.*`.
+    #[serde(rename = "frontProxyCA")]
+    pub front_proxy_ca: KeyPair,
+    /// `etcd/ca.*`.
+    #[serde(rename = "etcdCA")]
+    pub etcd_ca: KeyPair,
+    /// `sa.pub`, `sa.key`: `certificate` holds the public key.
+    pub service_account: KeyPair,
+}
+
+impl std::fmt::Debug for Pki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pki(…)")
+    }
+}
+
+/// A certificate (or public key) and its private key, PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyPair {
+    /// PEM.
+    pub certificate: String,
+    /// PEM, PKCS #8.
+    pub key: String,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyPair(…)")
+    }
+}
+
+/// A bootstrap token (kubeadm's form, `[a-z0-9]{6}.[a-z0-9]{16}`).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BootstrapToken {
+    /// The secret.
+    pub token: String,
+    /// RFC 3339 UTC.
+    pub expires: jiff::Timestamp,
+}
+
+impl std::fmt::Debug for BootstrapToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BootstrapToken({}…)", self.token.get(..6).unwrap_or(""))
+    }
+}
+
+/// Consent for a state disk that is not blank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Disk {
+    /// Serial number of the disk to take (`/sys/block/*/serial` or udev's ID_SERIAL_SHORT).
+    pub serial: String,
+    /// A word never used before: the disk is wiped once for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wipe: Option<String>,
+}

@@ -1,0 +1,3 @@
+//! nodeinit: PID 1 of a nodeimg node
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What nodeinit decides: seed, node config, formation. Pure.
