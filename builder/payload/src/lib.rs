@@ -22,22 +22,24 @@ mod run;
 mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use nodeimg_cache::Cache;
 use nodeimg_plan::lock::Lock;
 use nodeimg_progress::Progress;
+use nodeimg_tree::RootTree;
 
 pub use compile::Program;
 pub use data::Data;
-pub use description::{Description, DescriptionError, ImageSpec, ModuleSpec, ProgramSpec, ToolchainPin, WantedBy};
+pub use description::{
+    Description, DescriptionError, ImageSpec, ModuleSpec, ProgramSpec, ToolchainPin, WantedBy,
+};
 pub use elf::ElfError;
 pub use error::PayloadError;
 pub use go::FetchSettings;
 pub use images::Image;
-pub use layer::{LayerDigest, write_tar};
-pub use oci::Blob;
+pub use layer::write_tar;
 pub use required::{Required, by_manifest};
+pub use toolchain::Bootstrap;
 
 /// The repository of every image that kubeadm names; it goes into kubeadm's `imageRepository`.
 pub const IMAGE_REPOSITORY: &str = "nodeimg.invalid/k8s";
@@ -49,40 +51,45 @@ pub struct Payload {
     pub kubernetes: String,
     /// kubeadm's `imageRepository`.
     pub image_repository: String,
-    /// By name. Those with a place on the node go into its root; the others are in images.
-    pub programs: BTreeMap<String, Program>,
-    /// Sorted by reference.
+    /// Sorted by name. Those with a place on the node go into its root; the others are in images.
+    pub programs: Vec<Program>,
+    /// Sorted by name.
     pub images: Vec<Image>,
 }
 
 impl Payload {
     /// The programs of the node's root, with their places.
     pub fn node_programs(&self) -> impl Iterator<Item = (&str, &Program)> {
-        self.programs.values().filter_map(|program| Some((program.node.as_deref()?, program)))
+        self.programs.iter().filter_map(|program| Some((program.node.as_deref()?, program)))
+    }
+
+    /// The program of this name.
+    pub fn program(&self, name: &str) -> Option<&Program> {
+        self.programs.iter().find(|program| program.name == name)
     }
 
     /// The tag of kubeadm's image `name` (`coredns`, `etcd`, `pause`).
     pub fn image_tag(&self, name: &str) -> Option<&str> {
         let prefix = format!("{}/{name}:", self.image_repository);
-        self.images.iter().find_map(|image| image.reference.strip_prefix(&prefix))
+        self.images.iter().find_map(|image| image.name.strip_prefix(&prefix))
     }
 
     /// Name -> version, without `v`, of everything but Kubernetes itself (containerd, etcd, …), for `image.json`.
     pub fn versions(&self) -> BTreeMap<String, String> {
         let version = |program: &Program| program.version.trim_start_matches('v').to_owned();
-        let others = self.programs.iter().filter(|(_, program)| version(program) != self.kubernetes);
-        others.map(|(name, program)| (name.clone(), version(program))).collect()
+        let others = self.programs.iter().filter(|program| version(program) != self.kubernetes);
+        others.map(|program| (program.name.clone(), version(program))).collect()
     }
 
     /// Fails when kubeadm's own list or one of `manifests` (name, text) names an image that is not here.
     pub fn check_images(&self, manifests: &[(&str, &str)]) -> Result<(), PayloadError> {
         let version = format!("v{}", self.kubernetes);
-        let mut required = match self.programs.get("kubeadm") {
+        let mut required = match self.program("kubeadm") {
             Some(kubeadm) => required::by_kubeadm(&kubeadm.path, &version, &self.image_repository)?,
             None => Vec::new(),
         };
         required.extend(manifests.iter().flat_map(|(name, text)| by_manifest(name, text)));
-        let baked: Vec<&str> = self.images.iter().map(|image| image.reference.as_str()).collect();
+        let baked: Vec<&str> = self.images.iter().map(|image| image.name.as_str()).collect();
         required::check(&required, &baked)
     }
 }
@@ -97,10 +104,10 @@ pub struct Source<'a> {
     pub lock: &'a Lock,
     /// Seconds since 1970 that every file of an image is dated with.
     pub source_date_epoch: u64,
-    /// Unpacked Debian packages of the set `tools`: only golang-go is used.
-    pub tools: &'a Path,
+    /// Debian's Go of the tools tree.
+    pub bootstrap: &'a Bootstrap,
     /// Unpacked Debian packages of the set `nft`.
-    pub nft: &'a Path,
+    pub nft: &'a RootTree,
     /// How Go fetches modules.
     pub settings: FetchSettings,
     /// Whose images are wanted; the programs of the node always are.
@@ -116,19 +123,24 @@ impl Source<'_> {
         let specs: Vec<&ImageSpec> =
             description.images.iter().filter(|image| self.images.contains(&image.wanted_by)).collect();
         let all_programs = description.modules.iter().flat_map(|module| &module.programs);
-        let on_node = all_programs.filter(|program| program.node.is_some()).map(|program| program.name.as_str());
+        let on_node =
+            all_programs.filter(|program| program.node.is_some()).map(|program| program.name.as_str());
         let in_images = specs.iter().flat_map(|image| image.programs.keys().map(String::as_str));
         let names: BTreeSet<&str> = on_node.chain(in_images).collect();
 
         let (cache, progress) = (self.cache, self.progress);
         let go = go::Go::new(&cache.root().join("go"), self.settings);
-        let programs = compile::Compiler { cache, progress, go, tools: self.tools }.programs(&data, &names)?;
-        let made = specs.iter().map(|spec| images::image(spec, &programs, self.nft, self.source_date_epoch, cache));
+        let programs =
+            compile::Compiler { cache, progress, go, bootstrap: self.bootstrap }.programs(&data, &names)?;
+        let made =
+            specs.iter().map(|spec| images::image(spec, &programs, self.nft, self.source_date_epoch, cache));
         let mut images = made.collect::<Result<Vec<_>, _>>()?;
-        images.sort_by(|a, b| a.reference.cmp(&b.reference));
+        images.sort_by(|a, b| a.name.cmp(&b.name));
 
         let kubernetes = description.modules.iter().find(|module| module.path == "k8s.io/kubernetes");
-        let kubernetes = kubernetes.map(|module| module.version.trim_start_matches('v').to_owned()).unwrap_or_default();
+        let kubernetes =
+            kubernetes.map(|module| module.version.trim_start_matches('v').to_owned()).unwrap_or_default();
+        let programs = programs.into_values().collect();
         Ok(Payload { kubernetes, image_repository: IMAGE_REPOSITORY.to_owned(), programs, images })
     }
 }
