@@ -1,0 +1,433 @@
+//! From a seed to a [`NodeConfig`], or to everything that is wrong with it.
+
+use super::names::{ArgName, BadName, ClusterName, DnsName, NodeName, SubjectAltName, is_bootstrap_token};
+use super::networks::{self, Networks};
+use super::{
+    ControlPlaneNode, EndpointSpec, KubernetesSpec, NetworkFacts, NodeConfig, Problem, Source, Sourced,
+};
+use crate::seed::Seed;
+use ipnet::IpNet;
+use nodeimg_contract::birth::Permit;
+use nodeimg_contract::fault::Code;
+use nodeimg_contract::image::{Role, RootManifest};
+use nodeimg_contract::seed::{ControlPlane, EndpointMode, Kubernetes, NodeSeed, Pki};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::str::FromStr;
+
+const MAX_TOKENS: usize = 64;
+const MAX_SANS: usize = 64;
+const MAX_ARGS: usize = 64;
+const MAX_ARG_BYTES: usize = 4096;
+const MAX_SERVERS: usize = 16;
+
+/// Arguments that formation, or the way the node is laid out, decides.
+const OWN_ARGS: &[(&str, &[&str])] = &[
+    (
+        "etcdExtraArgs",
+        &[
+            "name",
+            "data-dir",
+            "wal-dir",
+            "initial-cluster",
+            "initial-cluster-state",
+            "initial-cluster-token",
+            "initial-advertise-peer-urls",
+            "advertise-client-urls",
+            "listen-peer-urls",
+            "force-new-cluster",
+        ],
+    ),
+    (
+        "apiServerExtraArgs",
+        &["advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range", "client-ca-file"],
+    ),
+    ("controllerManagerExtraArgs", &["cluster-cidr", "service-cluster-ip-range", "kubeconfig"]),
+    ("schedulerExtraArgs", &["kubeconfig"]),
+];
+
+/// A good seed's NodeConfig, and what a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// What this node is to be.
+    pub config: NodeConfig,
+    /// The seed's warnings, and those of the decision.
+    pub warnings: Vec<String>,
+}
+
+/// Decides what this node is to be. Every problem is told at once.
+pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result<Decided, Vec<Problem>> {
+    let mut d = Decision { problems: Vec::new(), warnings: seed.warnings.clone() };
+    let Some(ours) = &seed.user_data.nodeimg else {
+        return Err(vec![Problem::invalid(
+            "nodeimg",
+            format!("the user-data of {} has no key \"nodeimg\"", seed.datasource),
+            "make the seed with \"nodeimg cluster new\", or add the key",
+        )]);
+    };
+    if let Err(p) = role_fits(ours.role, image) {
+        d.problems.push(p);
+    } else if ours.role != Role::ControlPlane {
+        d.problem("nodeimg.role", format!("role \"{}\" cannot be formed yet", ours.role), "use a control-plane image and seed");
+    }
+    let name = d.node_name(seed, facts);
+    let cluster = d.name::<ClusterName>("nodeimg.cluster", &ours.cluster, "use a name like \"lab\"");
+    let control_planes = d.control_planes(&ours.control_planes);
+    let address = match (&name, &control_planes) {
+        (Some(name), Some(list)) => d.own_address(&name.value, list),
+        _ => None,
+    };
+    let endpoint = d.endpoint(ours, address);
+    let kubernetes = d.kubernetes(&ours.kubernetes, control_planes.as_deref(), &ours.endpoint.addresses, facts);
+    let permit = ours.formation.as_ref().and_then(|f| f.permit.as_ref());
+    permit.into_iter().for_each(|p| d.permit(p));
+    let pki = d.pki(ours.pki.as_ref());
+    d.tokens(ours);
+    d.disk(ours);
+    let ntp_servers = d.ntp(seed, facts);
+    let dns_servers: Vec<_> =
+        facts.dns_servers.iter().filter(|s| is_unicast(s.value)).take(MAX_SERVERS).cloned().collect();
+    if dns_servers.is_empty() {
+        d.warnings.push("no DNS server is known: CoreDNS answers for the cluster's own names only".into());
+    }
+    match (name, cluster, address, endpoint, control_planes, kubernetes, pki) {
+        (Some(name), Some(cluster), Some(address), Some(endpoint), Some(list), Some(kubernetes), Some(pki))
+            if d.problems.is_empty() =>
+        {
+            let config = NodeConfig {
+                datasource: seed.datasource.clone(),
+                instance_id: seed.meta_data.instance_id.clone(),
+                name,
+                role: Sourced::user_data(ours.role),
+                cluster: Sourced::user_data(cluster),
+                issued_at: ours.issued_at,
+                address,
+                endpoint,
+                control_planes: Sourced::user_data(list),
+                method: Sourced::or_default(ours.formation.as_ref().map(|f| f.method), Default::default()),
+                permit: permit.cloned(),
+                kubernetes,
+                pki,
+                bootstrap_tokens: ours.bootstrap_tokens.clone(),
+                disk: ours.disk.clone(),
+                ntp_servers,
+                dns_servers,
+                ssh_authorized_keys: seed.user_data.ssh_authorized_keys.clone(),
+            };
+            Ok(Decided { config, warnings: d.warnings })
+        }
+        _ => Err(d.problems),
+    }
+}
+
+/// Whether an image can take a role.
+pub(super) fn role_fits(role: Role, image: &RootManifest) -> Result<(), Problem> {
+    if role == image.role {
+        return Ok(());
+    }
+    Err(Problem {
+        code: Code::SeedRole,
+        field: "nodeimg.role".into(),
+        cause: format!("the seed says \"{role}\", this image (profile \"{}\") is a \"{}\"", image.profile, image.role),
+        help: "boot the image of that role, or give this node its own seed".into(),
+    })
+}
+
+/// An address that a packet to one machine elsewhere can carry.
+fn is_unicast(a: IpAddr) -> bool {
+    !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a == IpAddr::from([255, 255, 255, 255]))
+}
+
+struct Decision {
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Decision {
+    fn problem(&mut self, field: impl Into<String>, cause: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::invalid(field, cause, help));
+    }
+
+    fn name<T: FromStr<Err = BadName>>(&mut self, field: &str, text: &str, help: &str) -> Option<T> {
+        match text.parse() {
+            Ok(name) => Some(name),
+            Err(BadName(cause)) => {
+                self.problem(field, cause, help);
+                None
+            }
+        }
+    }
+
+    fn node_name(&mut self, seed: &Seed, facts: &NetworkFacts) -> Option<Sourced<NodeName>> {
+        let said = [
+            (seed.user_data.hostname.as_ref(), Source::UserData, "hostname"),
+            (seed.meta_data.local_hostname.as_ref(), Source::MetaData, "local-hostname"),
+            (facts.host_name.as_ref(), Source::Dhcp, "DHCP host name"),
+        ];
+        let Some((text, source, field)) = said.into_iter().find_map(|(t, s, f)| t.map(|t| (t, s, f))) else {
+            self.problem("hostname", "the seed gives this node no name", "set \"hostname\" in user-data");
+            return None;
+        };
+        let value = self.name(field, text, "use the name that stands in nodeimg.controlPlanes")?;
+        Some(Sourced { value, source })
+    }
+
+    fn control_planes(&mut self, list: &[ControlPlane]) -> Option<Vec<ControlPlaneNode>> {
+        let field = "nodeimg.controlPlanes";
+        match list.len() {
+            1 => {}
+            3 | 5 => {
+                self.problem(
+                    field,
+                    format!("a cluster of {} control planes cannot be formed yet", list.len()),
+                    "use one control plane; three and five come with the next release",
+                );
+                return None;
+            }
+            n => {
+                self.problem(
+                    field,
+                    format!("the list has {n} names; etcd needs an odd number to gain by it"),
+                    "list 1, 3 or 5 control planes",
+                );
+                return None;
+            }
+        }
+        let mut nodes = Vec::new();
+        for (i, line) in list.iter().enumerate() {
+            let at = format!("{field}[{i}]");
+            if !is_unicast(line.address) {
+                self.problem(format!("{at}.address"), format!("{} is not the address of a machine", line.address), "give the node's own address");
+            }
+            if let Some(name) = self.name(&format!("{at}.name"), &line.name, "use the node's host name") {
+                nodes.push(ControlPlaneNode { name, address: line.address });
+            }
+        }
+        let names: BTreeSet<_> = nodes.iter().map(|n| &n.name).collect();
+        let addresses: BTreeSet<_> = nodes.iter().map(|n| n.address).collect();
+        if names.len() != nodes.len() || addresses.len() != nodes.len() {
+            self.problem(field, "a name or an address stands there twice", "give every control plane its own");
+        }
+        nodes.sort();
+        Some(nodes)
+    }
+
+    fn own_address(&mut self, name: &NodeName, list: &[ControlPlaneNode]) -> Option<IpAddr> {
+        let own = list.iter().find(|n| n.name == *name).map(|n| n.address);
+        if own.is_none() {
+            let names: Vec<_> = list.iter().map(|n| n.name.as_str()).collect();
+            self.problems.push(
+                Problem::invalid(
+                    "nodeimg.controlPlanes",
+                    format!("this node is \"{name}\", the list has: {}", names.join(", ")),
+                    "give this node its own seed, or add it to the list on every control plane",
+                )
+                .with_code(Code::NotListed),
+            );
+        }
+        own
+    }
+
+    fn endpoint(&mut self, ours: &NodeSeed, own: Option<IpAddr>) -> Option<EndpointSpec> {
+        let said = &ours.endpoint;
+        let name = self.name::<DnsName>(
+            "nodeimg.endpoint.name",
+            &said.name,
+            "give the endpoint a DNS name; endpoint.addresses says where it leads",
+        );
+        if said.port == 0 {
+            self.problem("nodeimg.endpoint.port", "port 0 is none", "use 6443");
+        } else if said.mode == EndpointMode::Dns && [2379, 2380, 2381, 10250, 10257, 10259].contains(&said.port) {
+            self.problem("nodeimg.endpoint.port", "etcd or the kubelet listens there", "use 6443");
+        }
+        if said.addresses.len() > MAX_SERVERS || said.addresses.iter().any(|a| !is_unicast(*a)) {
+            self.problem(
+                "nodeimg.endpoint.addresses",
+                format!("more than {MAX_SERVERS} addresses, or one that is not the address of a machine"),
+                "list the addresses that the name leads to",
+            );
+        }
+        // Own first: the API server beside us answers before any other does.
+        let mut addresses = said.addresses.clone();
+        addresses.sort_by_key(|a| Some(*a) != own);
+        let source = if addresses.is_empty() { Source::Default } else { Source::UserData };
+        Some(EndpointSpec {
+            name: Sourced::user_data(name?),
+            port: Sourced { value: said.port, source: default_source(said.port == super::API_PORT) },
+            mode: Sourced { value: said.mode, source: default_source(said.mode == EndpointMode::default()) },
+            addresses: Sourced { value: addresses, source },
+        })
+    }
+
+    fn kubernetes(
+        &mut self,
+        said: &Kubernetes,
+        list: Option<&[ControlPlaneNode]>,
+        endpoint: &[IpAddr],
+        facts: &NetworkFacts,
+    ) -> Option<KubernetesSpec> {
+        let pod = self.subnet("podSubnet", said.pod_subnet.as_deref(), networks::DEFAULT_POD);
+        let service = self.subnet("serviceSubnet", said.service_subnet.as_deref(), networks::DEFAULT_SERVICE);
+        let dns_domain = match &said.dns_domain {
+            Some(d) => self
+                .name::<DnsName>("nodeimg.kubernetes.dnsDomain", d, "use a domain like \"cluster.local\"")
+                .map(Sourced::user_data),
+            None => "cluster.local".parse().ok().map(Sourced::default_of),
+        };
+        if let (Some(pod), Some(service), Some(list)) = (&pod, &service, list) {
+            let nodes: Vec<_> = list.iter().map(|n| n.address).collect();
+            let all = Networks { pod: pod.value, service: service.value, nodes: &nodes, endpoint, links: &facts.networks };
+            self.problems.extend(all.problems());
+        }
+        if said.cert_sans.len() > MAX_SANS {
+            self.problem("nodeimg.kubernetes.certSANs", format!("more than {MAX_SANS} names"), "list fewer");
+        }
+        let mut cert_sans = Vec::new();
+        for (i, san) in said.cert_sans.iter().take(MAX_SANS).enumerate() {
+            let field = format!("nodeimg.kubernetes.certSANs[{i}]");
+            cert_sans.extend(self.name::<SubjectAltName>(&field, san, "use a DNS name or an IP address"));
+        }
+        let source = default_source(cert_sans.is_empty());
+        let api_server_extra_args = self.args("apiServerExtraArgs", &said.api_server_extra_args);
+        let controller_manager_extra_args =
+            self.args("controllerManagerExtraArgs", &said.controller_manager_extra_args);
+        let scheduler_extra_args = self.args("schedulerExtraArgs", &said.scheduler_extra_args);
+        let etcd_extra_args = self.args("etcdExtraArgs", &said.etcd_extra_args);
+        let on = said.schedule_on_control_planes;
+        Some(KubernetesSpec {
+            pod_subnet: pod?,
+            service_subnet: service?,
+            dns_domain: dns_domain?,
+            cert_sans: Sourced { value: cert_sans, source },
+            api_server_extra_args,
+            controller_manager_extra_args,
+            scheduler_extra_args,
+            etcd_extra_args,
+            schedule_on_control_planes: Sourced { value: on, source: default_source(!on) },
+        })
+    }
+
+    fn subnet(&mut self, key: &str, said: Option<&str>, default: &str) -> Option<Sourced<IpNet>> {
+        let source = default_source(said.is_none());
+        match networks::subnet(said.unwrap_or(default)) {
+            Ok(value) => Some(Sourced { value, source }),
+            Err(cause) => {
+                self.problem(format!("nodeimg.kubernetes.{key}"), cause, format!("use a network like {default}"));
+                None
+            }
+        }
+    }
+
+    fn args(&mut self, key: &str, said: &BTreeMap<String, String>) -> BTreeMap<ArgName, String> {
+        let field = format!("nodeimg.kubernetes.{key}");
+        let own = OWN_ARGS.iter().find(|(k, _)| *k == key).map_or(&[][..], |(_, names)| names);
+        if said.len() > MAX_ARGS {
+            self.problem(&field, format!("more than {MAX_ARGS} arguments"), "give fewer");
+        }
+        let mut args = BTreeMap::new();
+        for (name, value) in said.iter().take(MAX_ARGS) {
+            if own.contains(&name.as_str()) {
+                self.problem(&field, format!("\"{name}\" is decided by nodeimg"), "leave it out");
+            } else if value.len() > MAX_ARG_BYTES || value.chars().any(char::is_control) {
+                self.problem(
+                    &field,
+                    "a value has control characters or more than 4096 bytes",
+                    "correct the value",
+                );
+            } else if let Some(name) =
+                self.name::<ArgName>(&field, name, "write the argument as the program's help does, without dashes")
+            {
+                args.insert(name, value.clone());
+            }
+        }
+        args
+    }
+
+    fn permit(&mut self, permit: &Permit) {
+        let field = "nodeimg.formation.permit";
+        let word = |s: &str| (8..=64).contains(&s.len()) && s.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-');
+        if !word(&permit.cluster) {
+            self.problem(format!("{field}.cluster"), "not a UUID", "make a permit with \"nodeimg cluster new\"");
+        }
+        if permit.nonce.len() != 32 || !permit.nonce.bytes().all(|c| c.is_ascii_hexdigit()) {
+            self.problem(
+                format!("{field}.nonce"),
+                "not 32 hexadecimal digits",
+                "make a permit with \"nodeimg cluster new\"",
+            );
+        }
+    }
+
+    fn pki(&mut self, said: Option<&Pki>) -> Option<Pki> {
+        let Some(pki) = said else {
+            self.problem("nodeimg.pki", "a control plane needs the cluster's CAs and keys", "make the seed with \"nodeimg cluster new\"");
+            return None;
+        };
+        let pem = |text: &str, label: &str| {
+            text.contains(&format!("-----BEGIN {label}-----")) && text.contains(&format!("-----END {label}-----"))
+        };
+        let key = |text: &str| ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"].iter().any(|l| pem(text, l));
+        for (name, pair, label) in [
+            ("ca", &pki.ca, "CERTIFICATE"),
+            ("frontProxyCA", &pki.front_proxy_ca, "CERTIFICATE"),
+            ("etcdCA", &pki.etcd_ca, "CERTIFICATE"),
+            ("serviceAccount", &pki.service_account, "PUBLIC KEY"),
+        ] {
+            if !pem(&pair.certificate, label) {
+                self.problem(format!("nodeimg.pki.{name}.certificate"), format!("not a PEM {label}"), "copy the whole file, with its BEGIN and END lines");
+            }
+            if !key(&pair.key) {
+                self.problem(format!("nodeimg.pki.{name}.key"), "not a PEM private key", "copy the whole file, with its BEGIN and END lines");
+            }
+        }
+        Some(pki.clone())
+    }
+
+    fn tokens(&mut self, ours: &NodeSeed) {
+        if ours.bootstrap_tokens.len() > MAX_TOKENS {
+            self.problem("nodeimg.bootstrapTokens", format!("more than {MAX_TOKENS} tokens"), "list fewer");
+        }
+        for (i, token) in ours.bootstrap_tokens.iter().enumerate() {
+            if !is_bootstrap_token(&token.token) {
+                self.problem(
+                    format!("nodeimg.bootstrapTokens[{i}].token"),
+                    "not of the form [a-z0-9]{6}.[a-z0-9]{16}",
+                    "make a token with \"kubeadm token generate\"",
+                );
+            }
+        }
+    }
+
+    fn disk(&mut self, ours: &NodeSeed) {
+        let Some(disk) = &ours.disk else { return };
+        let word = |s: &str| !s.is_empty() && s.len() <= 128 && !s.chars().any(|c| c.is_control() || c == '/');
+        if !word(&disk.serial) {
+            self.problem("nodeimg.disk.serial", "not a serial number", "copy it from the disk (the fault NI-DISK-002 shows it)");
+        }
+        if disk.wipe.as_deref().is_some_and(|w| !word(w)) {
+            self.problem("nodeimg.disk.wipe", "not a word", "write any word that was not used before");
+        }
+    }
+
+    fn ntp(&mut self, seed: &Seed, facts: &NetworkFacts) -> Sourced<Vec<String>> {
+        let said: Vec<&String> = seed.user_data.ntp.iter().flat_map(|n| n.servers.iter().chain(&n.pools)).collect();
+        if said.is_empty() {
+            let value: Vec<_> = facts.ntp_servers.iter().take(MAX_SERVERS).map(ToString::to_string).collect();
+            let source = if value.is_empty() { Source::Default } else { Source::Dhcp };
+            return Sourced { value, source };
+        }
+        let mut value = Vec::new();
+        for (i, server) in said.into_iter().take(MAX_SERVERS).enumerate() {
+            if server.parse::<IpAddr>().is_ok() || server.parse::<DnsName>().is_ok() {
+                value.push(server.clone());
+            } else {
+                self.problem(format!("ntp.servers[{i}]"), "neither a DNS name nor an IP address", "name a time server");
+            }
+        }
+        Sourced::user_data(value)
+    }
+}
+
+fn default_source(is_default: bool) -> Source {
+    if is_default { Source::Default } else { Source::UserData }
+}
