@@ -30,6 +30,35 @@ impl TreePath {
         }
         if out.len() > 4096 { Err(BadPath(text.chars().take(80).collect())) } else { Ok(Self(out)) }
     }
+    /// The root itself.
+    pub fn root() -> Self {
+        Self(String::new())
+    }
+    /// `usr`.
+    pub(crate) fn usr() -> Self {
+        Self("usr".into())
+    }
+    /// Below this one; `rest` is part of a path that was parsed before, or a name of our own.
+    pub(crate) fn child(&self, rest: &str) -> Self {
+        if self.0.is_empty() { Self(rest.to_owned()) } else { Self(format!("{}/{rest}", self.0)) }
+    }
+    /// Where a link with this target leads that lies in this folder; `..` stays at the root, as in a chroot.
+    fn follow(&self, target: &str) -> Self {
+        let start = if target.starts_with('/') { "" } else { self.0.as_str() };
+        let mut parts: Vec<&str> = start.split('/').filter(|p| !p.is_empty()).collect();
+        for part in target.split('/').filter(|p| !p.is_empty() && *p != ".") {
+            if part == ".." {
+                parts.pop();
+            } else {
+                parts.push(part);
+            }
+        }
+        Self(parts.join("/"))
+    }
+    /// The last part of the path; empty for the root.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or("")
+    }
     /// Without a leading slash.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -157,6 +186,39 @@ impl RootTree {
     pub fn get_mut(&mut self, path: &TreePath) -> Option<&mut Entry> {
         self.entries.get_mut(path)
     }
+    /// The content that `path` leads to through links inside the tree; none for folders, devices, broken links.
+    pub fn resolve(&self, path: &TreePath) -> Option<&Content> {
+        let mut at = path.clone();
+        // As many links as Linux follows (MAXSYMLINKS).
+        for _ in 0..40 {
+            at = self.through_folders(&at)?;
+            match &self.entries.get(&at)?.kind {
+                Kind::File(content) => return Some(content),
+                Kind::Hardlink(to) => at = to.clone(),
+                Kind::Symlink(target) => at = at.parent()?.follow(target),
+                Kind::Dir | Kind::CharDev(..) => return None,
+            }
+        }
+        None
+    }
+    /// The path with the first link among its folders followed, again and again.
+    fn through_folders(&self, path: &TreePath) -> Option<TreePath> {
+        let mut at = path.clone();
+        'links: for _ in 0..40 {
+            let mut end = 0;
+            while let Some(slash) = at.0.get(end..)?.find('/') {
+                let folder = TreePath(at.0.get(..end + slash)?.to_owned());
+                if let Some(Kind::Symlink(target)) = self.entries.get(&folder).map(|e| &e.kind) {
+                    let rest = at.0.get(end + slash + 1..)?.to_owned();
+                    at = folder.parent()?.follow(target).child(&rest);
+                    continue 'links;
+                }
+                end += slash + 1;
+            }
+            return Some(at);
+        }
+        None
+    }
     /// Takes an entry out (not what lies below it).
     pub fn remove(&mut self, path: &TreePath) -> Option<Entry> {
         self.entries.remove(path)
@@ -204,6 +266,20 @@ mod tests {
         for bad in ["../x", "a/../../x", "a/..", "a\0b"] {
             assert!(TreePath::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn links_lead_to_content_inside_the_tree() {
+        let path = |text| TreePath::parse(text).expect("path");
+        let mut t = RootTree::new();
+        t.insert(path("usr/lib/x/file"), Entry::file(*b"x", 0o644, Part::Config));
+        t.insert(path("lib"), Entry::symlink("usr/lib", Part::Config));
+        t.insert(path("usr/lib/y"), Entry::symlink("/lib/x", Part::Config));
+        t.insert(path("etc/a"), Entry::symlink("../../../lib/y/file", Part::Config));
+        t.insert(path("etc/loop"), Entry::symlink("loop", Part::Config));
+        assert_eq!(t.resolve(&path("etc/a")).map(Content::size), Some(1));
+        assert_eq!(t.resolve(&path("etc/loop")), None);
+        assert_eq!(t.resolve(&path("lib/nothing")), None);
     }
 
     #[test]
