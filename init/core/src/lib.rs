@@ -1,1 +1,15 @@
-//! What nodeinit decides: seed, node config, formation. Pure.
+//! What nodeinit decides: seed, node config, formation.
+//!
+//! Takes bytes and typed values, gives typed values and actions. Pure: no files, no sockets, no clock, no environment;
+//! the agent (`init/agent`) does what is decided here.
+
+pub mod dhcp;
+pub mod formation;
+pub mod kubeadm;
+pub mod network;
+pub mod nocloud;
+pub mod node_config;
+pub mod pki;
+pub mod resolv;
+pub mod seed;
+pub mod template;

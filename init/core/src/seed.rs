@@ -107,7 +107,10 @@ impl SeedError {
                 SeedError::NotCloudConfig { .. } => {
                     "begin user-data with the line \"#cloud-config\"; scripts and archives are not run".into()
                 }
-                _ => "correct the document (\"nodeimg cluster new\" writes a good one); the node keeps looking".into(),
+                _ => {
+                    "correct the document (\"nodeimg cluster new\" writes a good one); the node keeps looking"
+                        .into()
+                }
             },
         }
     }
@@ -203,7 +206,8 @@ fn text<'a>(document: &'static str, bytes: &'a [u8]) -> Result<&'a str, SeedErro
     if bytes.len() > MAX_BYTES {
         return Err(SeedError::TooLarge { document, bytes: bytes.len() });
     }
-    let text = std::str::from_utf8(bytes).map_err(|e| SeedError::NotText { document, at: e.valid_up_to() })?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|e| SeedError::NotText { document, at: e.valid_up_to() })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
@@ -242,7 +246,9 @@ fn message(e: &serde_saphyr::Error) -> String {
         | E::AliasReplayStackDepthExceeded { .. } => {
             "the document is too deep, too large or has too many aliases".into()
         }
-        E::Message { .. } | E::ExternalMessage { .. } => "not a value that is allowed here, or not YAML".into(),
+        E::Message { .. } | E::ExternalMessage { .. } => {
+            "not a value that is allowed here, or not YAML".into()
+        }
         _ => "not valid YAML".into(),
     }
 }

@@ -63,8 +63,9 @@ impl NodeConfig {
                 code: Code::SeedImmutable,
                 field: field.into(),
                 cause: format!("it was \"{was}\" at the first boot and is \"{is}\" now"),
-                help: "put the old value back, or wipe the state disk (nodeimg.disk) to make this another node"
-                    .into(),
+                help:
+                    "put the old value back, or wipe the state disk (nodeimg.disk) to make this another node"
+                        .into(),
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }

@@ -68,7 +68,11 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
     if let Err(p) = role_fits(ours.role, image) {
         d.problems.push(p);
     } else if ours.role != Role::ControlPlane {
-        d.problem("nodeimg.role", format!("role \"{}\" cannot be formed yet", ours.role), "use a control-plane image and seed");
+        d.problem(
+            "nodeimg.role",
+            format!("role \"{}\" cannot be formed yet", ours.role),
+            "use a control-plane image and seed",
+        );
     }
     let name = d.node_name(seed, facts);
     let cluster = d.name::<ClusterName>("nodeimg.cluster", &ours.cluster, "use a name like \"lab\"");
@@ -78,7 +82,8 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
         _ => None,
     };
     let endpoint = d.endpoint(ours, address);
-    let kubernetes = d.kubernetes(&ours.kubernetes, control_planes.as_deref(), &ours.endpoint.addresses, facts);
+    let kubernetes =
+        d.kubernetes(&ours.kubernetes, control_planes.as_deref(), &ours.endpoint.addresses, facts);
     let permit = ours.formation.as_ref().and_then(|f| f.permit.as_ref());
     permit.into_iter().for_each(|p| d.permit(p));
     let pki = d.pki(ours.pki.as_ref());
@@ -91,9 +96,15 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
         d.warnings.push("no DNS server is known: CoreDNS answers for the cluster's own names only".into());
     }
     match (name, cluster, address, endpoint, control_planes, kubernetes, pki) {
-        (Some(name), Some(cluster), Some(address), Some(endpoint), Some(list), Some(kubernetes), Some(pki))
-            if d.problems.is_empty() =>
-        {
+        (
+            Some(name),
+            Some(cluster),
+            Some(address),
+            Some(endpoint),
+            Some(list),
+            Some(kubernetes),
+            Some(pki),
+        ) if d.problems.is_empty() => {
             let config = NodeConfig {
                 datasource: seed.datasource.clone(),
                 instance_id: seed.meta_data.instance_id.clone(),
@@ -128,7 +139,10 @@ pub(super) fn role_fits(role: Role, image: &RootManifest) -> Result<(), Problem>
     Err(Problem {
         code: Code::SeedRole,
         field: "nodeimg.role".into(),
-        cause: format!("the seed says \"{role}\", this image (profile \"{}\") is a \"{}\"", image.profile, image.role),
+        cause: format!(
+            "the seed says \"{role}\", this image (profile \"{}\") is a \"{}\"",
+            image.profile, image.role
+        ),
         help: "boot the image of that role, or give this node its own seed".into(),
     })
 }
@@ -197,7 +211,11 @@ impl Decision {
         for (i, line) in list.iter().enumerate() {
             let at = format!("{field}[{i}]");
             if !is_unicast(line.address) {
-                self.problem(format!("{at}.address"), format!("{} is not the address of a machine", line.address), "give the node's own address");
+                self.problem(
+                    format!("{at}.address"),
+                    format!("{} is not the address of a machine", line.address),
+                    "give the node's own address",
+                );
             }
             if let Some(name) = self.name(&format!("{at}.name"), &line.name, "use the node's host name") {
                 nodes.push(ControlPlaneNode { name, address: line.address });
@@ -206,7 +224,11 @@ impl Decision {
         let names: BTreeSet<_> = nodes.iter().map(|n| &n.name).collect();
         let addresses: BTreeSet<_> = nodes.iter().map(|n| n.address).collect();
         if names.len() != nodes.len() || addresses.len() != nodes.len() {
-            self.problem(field, "a name or an address stands there twice", "give every control plane its own");
+            self.problem(
+                field,
+                "a name or an address stands there twice",
+                "give every control plane its own",
+            );
         }
         nodes.sort();
         Some(nodes)
@@ -237,7 +259,9 @@ impl Decision {
         );
         if said.port == 0 {
             self.problem("nodeimg.endpoint.port", "port 0 is none", "use 6443");
-        } else if said.mode == EndpointMode::Dns && [2379, 2380, 2381, 10250, 10257, 10259].contains(&said.port) {
+        } else if said.mode == EndpointMode::Dns
+            && [2379, 2380, 2381, 10250, 10257, 10259].contains(&said.port)
+        {
             self.problem("nodeimg.endpoint.port", "etcd or the kubelet listens there", "use 6443");
         }
         if said.addresses.len() > MAX_SERVERS || said.addresses.iter().any(|a| !is_unicast(*a)) {
@@ -276,7 +300,13 @@ impl Decision {
         };
         if let (Some(pod), Some(service), Some(list)) = (&pod, &service, list) {
             let nodes: Vec<_> = list.iter().map(|n| n.address).collect();
-            let all = Networks { pod: pod.value, service: service.value, nodes: &nodes, endpoint, links: &facts.networks };
+            let all = Networks {
+                pod: pod.value,
+                service: service.value,
+                nodes: &nodes,
+                endpoint,
+                links: &facts.networks,
+            };
             self.problems.extend(all.problems());
         }
         if said.cert_sans.len() > MAX_SANS {
@@ -312,7 +342,11 @@ impl Decision {
         match networks::subnet(said.unwrap_or(default)) {
             Ok(value) => Some(Sourced { value, source }),
             Err(cause) => {
-                self.problem(format!("nodeimg.kubernetes.{key}"), cause, format!("use a network like {default}"));
+                self.problem(
+                    format!("nodeimg.kubernetes.{key}"),
+                    cause,
+                    format!("use a network like {default}"),
+                );
                 None
             }
         }
@@ -334,9 +368,11 @@ impl Decision {
                     "a value has control characters or more than 4096 bytes",
                     "correct the value",
                 );
-            } else if let Some(name) =
-                self.name::<ArgName>(&field, name, "write the argument as the program's help does, without dashes")
-            {
+            } else if let Some(name) = self.name::<ArgName>(
+                &field,
+                name,
+                "write the argument as the program's help does, without dashes",
+            ) {
                 args.insert(name, value.clone());
             }
         }
@@ -345,9 +381,14 @@ impl Decision {
 
     fn permit(&mut self, permit: &Permit) {
         let field = "nodeimg.formation.permit";
-        let word = |s: &str| (8..=64).contains(&s.len()) && s.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-');
+        let word =
+            |s: &str| (8..=64).contains(&s.len()) && s.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-');
         if !word(&permit.cluster) {
-            self.problem(format!("{field}.cluster"), "not a UUID", "make a permit with \"nodeimg cluster new\"");
+            self.problem(
+                format!("{field}.cluster"),
+                "not a UUID",
+                "make a permit with \"nodeimg cluster new\"",
+            );
         }
         if permit.nonce.len() != 32 || !permit.nonce.bytes().all(|c| c.is_ascii_hexdigit()) {
             self.problem(
@@ -360,13 +401,19 @@ impl Decision {
 
     fn pki(&mut self, said: Option<&Pki>) -> Option<Pki> {
         let Some(pki) = said else {
-            self.problem("nodeimg.pki", "a control plane needs the cluster's CAs and keys", "make the seed with \"nodeimg cluster new\"");
+            self.problem(
+                "nodeimg.pki",
+                "a control plane needs the cluster's CAs and keys",
+                "make the seed with \"nodeimg cluster new\"",
+            );
             return None;
         };
         let pem = |text: &str, label: &str| {
-            text.contains(&format!("-----BEGIN {label}-----")) && text.contains(&format!("-----END {label}-----"))
+            text.contains(&format!("-----BEGIN {label}-----"))
+                && text.contains(&format!("-----END {label}-----"))
         };
-        let key = |text: &str| ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"].iter().any(|l| pem(text, l));
+        let key =
+            |text: &str| ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"].iter().any(|l| pem(text, l));
         for (name, pair, label) in [
             ("ca", &pki.ca, "CERTIFICATE"),
             ("frontProxyCA", &pki.front_proxy_ca, "CERTIFICATE"),
@@ -374,10 +421,18 @@ impl Decision {
             ("serviceAccount", &pki.service_account, "PUBLIC KEY"),
         ] {
             if !pem(&pair.certificate, label) {
-                self.problem(format!("nodeimg.pki.{name}.certificate"), format!("not a PEM {label}"), "copy the whole file, with its BEGIN and END lines");
+                self.problem(
+                    format!("nodeimg.pki.{name}.certificate"),
+                    format!("not a PEM {label}"),
+                    "copy the whole file, with its BEGIN and END lines",
+                );
             }
             if !key(&pair.key) {
-                self.problem(format!("nodeimg.pki.{name}.key"), "not a PEM private key", "copy the whole file, with its BEGIN and END lines");
+                self.problem(
+                    format!("nodeimg.pki.{name}.key"),
+                    "not a PEM private key",
+                    "copy the whole file, with its BEGIN and END lines",
+                );
             }
         }
         Some(pki.clone())
@@ -400,9 +455,14 @@ impl Decision {
 
     fn disk(&mut self, ours: &NodeSeed) {
         let Some(disk) = &ours.disk else { return };
-        let word = |s: &str| !s.is_empty() && s.len() <= 128 && !s.chars().any(|c| c.is_control() || c == '/');
+        let word =
+            |s: &str| !s.is_empty() && s.len() <= 128 && !s.chars().any(|c| c.is_control() || c == '/');
         if !word(&disk.serial) {
-            self.problem("nodeimg.disk.serial", "not a serial number", "copy it from the disk (the fault NI-DISK-002 shows it)");
+            self.problem(
+                "nodeimg.disk.serial",
+                "not a serial number",
+                "copy it from the disk (the fault NI-DISK-002 shows it)",
+            );
         }
         if disk.wipe.as_deref().is_some_and(|w| !word(w)) {
             self.problem("nodeimg.disk.wipe", "not a word", "write any word that was not used before");
@@ -410,7 +470,8 @@ impl Decision {
     }
 
     fn ntp(&mut self, seed: &Seed, facts: &NetworkFacts) -> Sourced<Vec<String>> {
-        let said: Vec<&String> = seed.user_data.ntp.iter().flat_map(|n| n.servers.iter().chain(&n.pools)).collect();
+        let said: Vec<&String> =
+            seed.user_data.ntp.iter().flat_map(|n| n.servers.iter().chain(&n.pools)).collect();
         if said.is_empty() {
             let value: Vec<_> = facts.ntp_servers.iter().take(MAX_SERVERS).map(ToString::to_string).collect();
             let source = if value.is_empty() { Source::Default } else { Source::Dhcp };
@@ -421,7 +482,11 @@ impl Decision {
             if server.parse::<IpAddr>().is_ok() || server.parse::<DnsName>().is_ok() {
                 value.push(server.clone());
             } else {
-                self.problem(format!("ntp.servers[{i}]"), "neither a DNS name nor an IP address", "name a time server");
+                self.problem(
+                    format!("ntp.servers[{i}]"),
+                    "neither a DNS name nor an IP address",
+                    "name a time server",
+                );
             }
         }
         Sourced::user_data(value)

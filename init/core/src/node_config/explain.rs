@@ -42,7 +42,11 @@ impl NodeConfig {
         l.sourced("hostname", &self.name);
         l.sourced("nodeimg.role", &self.role);
         l.sourced("nodeimg.cluster", &self.cluster);
-        l.add("nodeimg.issuedAt", self.issued_at.map(|t| t.to_string()).unwrap_or_default(), Source::UserData);
+        l.add(
+            "nodeimg.issuedAt",
+            self.issued_at.map(|t| t.to_string()).unwrap_or_default(),
+            Source::UserData,
+        );
         l.sourced("nodeimg.endpoint.name", &self.endpoint.name);
         l.sourced("nodeimg.endpoint.port", &self.endpoint.port);
         let mode = format!("{:?}", self.endpoint.mode.value).to_lowercase();
@@ -53,7 +57,8 @@ impl NodeConfig {
         l.add("nodeimg.controlPlanes", nodes, self.control_planes.source.clone());
         let method = format!("{:?}", self.method.value).to_lowercase();
         l.add("nodeimg.formation.method", method, self.method.source.clone());
-        let permit = self.permit.as_ref().map(|p| format!("cluster {}, not after {}", p.cluster, p.not_after));
+        let permit =
+            self.permit.as_ref().map(|p| format!("cluster {}, not after {}", p.cluster, p.not_after));
         l.add("nodeimg.formation.permit", permit.unwrap_or_default(), Source::UserData);
         l.sourced("nodeimg.kubernetes.podSubnet", &k.pod_subnet);
         l.sourced("nodeimg.kubernetes.serviceSubnet", &k.service_subnet);
@@ -71,7 +76,11 @@ impl NodeConfig {
         }
         l.sourced("nodeimg.kubernetes.scheduleOnControlPlanes", &k.schedule_on_control_planes);
         l.add("nodeimg.pki", SECRET, Source::UserData);
-        l.add("nodeimg.bootstrapTokens", list(self.bootstrap_tokens.iter().map(|_| SECRET)), Source::UserData);
+        l.add(
+            "nodeimg.bootstrapTokens",
+            list(self.bootstrap_tokens.iter().map(|_| SECRET)),
+            Source::UserData,
+        );
         let disk = self.disk.as_ref().map(|d| match &d.wipe {
             Some(_) => format!("serial {}, wipe once", d.serial),
             None => format!("serial {}", d.serial),

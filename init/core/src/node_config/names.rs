@@ -85,7 +85,9 @@ fn node_name(s: &str) -> Result<(), BadName> {
         return Err(BadName("a node name has at most 63 characters"));
     }
     if !subdomain(s) {
-        return Err(BadName("a node name has lower-case letters, digits, \"-\" and \".\" only, and starts and ends with a letter or digit"));
+        return Err(BadName(
+            "a node name has lower-case letters, digits, \"-\" and \".\" only, and starts and ends with a letter or digit",
+        ));
     }
     if s == "localhost" {
         return Err(BadName("\"localhost\" cannot be a node's name"));
@@ -98,7 +100,9 @@ fn dns_name(s: &str) -> Result<(), BadName> {
         return Err(BadName("an IP address stands where a DNS name must"));
     }
     if !subdomain(s) {
-        return Err(BadName("a DNS name has lower-case letters, digits, \"-\" and \".\" only, in labels of at most 63 characters, and no dot at its end"));
+        return Err(BadName(
+            "a DNS name has lower-case letters, digits, \"-\" and \".\" only, in labels of at most 63 characters, and no dot at its end",
+        ));
     }
     // RFC 3696 section 2: a top-level domain is not all digits; such a text is a mistyped address.
     if s.rsplit('.').next().is_some_and(|l| l.bytes().all(|c| c.is_ascii_digit())) {
@@ -114,7 +118,9 @@ fn cluster_name(s: &str) -> Result<(), BadName> {
     if label(s) {
         Ok(())
     } else {
-        Err(BadName("a cluster's name has lower-case letters, digits and \"-\" only, at most 63, and starts and ends with a letter or digit"))
+        Err(BadName(
+            "a cluster's name has lower-case letters, digits and \"-\" only, at most 63, and starts and ends with a letter or digit",
+        ))
     }
 }
 
@@ -125,12 +131,15 @@ fn arg_name(s: &str) -> Result<(), BadName> {
     if good {
         Ok(())
     } else {
-        Err(BadName("an argument's name has lower-case letters, digits, \"-\" and \".\" only, and no leading dashes"))
+        Err(BadName(
+            "an argument's name has lower-case letters, digits, \"-\" and \".\" only, and no leading dashes",
+        ))
     }
 }
 
 fn subject_alt_name(s: &str) -> Result<(), BadName> {
-    if s.parse::<IpAddr>().is_ok() || dns_name(s.strip_prefix("*.").unwrap_or(s)).is_ok() || s == "localhost" {
+    if s.parse::<IpAddr>().is_ok() || dns_name(s.strip_prefix("*.").unwrap_or(s)).is_ok() || s == "localhost"
+    {
         Ok(())
     } else {
         Err(BadName("neither a DNS name nor an IP address"))
@@ -139,9 +148,8 @@ fn subject_alt_name(s: &str) -> Result<(), BadName> {
 
 /// Whether a text has the form of a bootstrap token (`[a-z0-9]{6}.[a-z0-9]{16}`, kubeadm's bootstraptoken/v1).
 pub fn is_bootstrap_token(s: &str) -> bool {
-    let word = |w: &str, n: usize| {
-        w.len() == n && w.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-    };
+    let word =
+        |w: &str, n: usize| w.len() == n && w.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     s.split_once('.').is_some_and(|(id, secret)| word(id, 6) && word(secret, 16))
 }
 
@@ -151,7 +159,19 @@ mod tests {
 
     #[test]
     fn an_address_is_no_dns_name() {
-        for bad in ["192.0.2.1", "2001:db8::1", "[2001:db8::1]", "1.2.3", "10.0.0.256", "API.example", "a..b", "a.", "", "localhost", "-a"] {
+        for bad in [
+            "192.0.2.1",
+            "2001:db8::1",
+            "[2001:db8::1]",
+            "1.2.3",
+            "10.0.0.256",
+            "API.example",
+            "a..b",
+            "a.",
+            "",
+            "localhost",
+            "-a",
+        ] {
             assert!(bad.parse::<DnsName>().is_err(), "{bad}");
         }
         for good in ["api.kube.example.net", "api", "a-b.c1", "1a.example"] {
@@ -172,9 +192,14 @@ mod tests {
     #[test]
     fn tokens_arguments_and_alternative_names() {
         assert!(is_bootstrap_token("abcdef.0123456789abcdef"));
-        assert!(!is_bootstrap_token("abcdef.0123456789ABCDEF") && !is_bootstrap_token("abcdef0123456789abcdef"));
+        assert!(
+            !is_bootstrap_token("abcdef.0123456789ABCDEF") && !is_bootstrap_token("abcdef0123456789abcdef")
+        );
         assert!("v".parse::<ArgName>().is_ok() && "--v".parse::<ArgName>().is_err());
-        assert!("*.example.net".parse::<SubjectAltName>().is_ok() && "192.0.2.1".parse::<SubjectAltName>().is_ok());
+        assert!(
+            "*.example.net".parse::<SubjectAltName>().is_ok()
+                && "192.0.2.1".parse::<SubjectAltName>().is_ok()
+        );
         assert!("a b".parse::<SubjectAltName>().is_err());
     }
 }

@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(codes("10.96.0.0/16", DEFAULT_SERVICE, "192.0.2.11", "192.0.2.11/24"), [Code::NetOverlap]);
         assert_eq!(codes(DEFAULT_POD, DEFAULT_SERVICE, "10.244.1.1", "10.244.1.1/24"), [Code::NetOverlap]);
         assert_eq!(codes(DEFAULT_POD, DEFAULT_SERVICE, "192.0.2.11", "10.0.0.1/8"), [Code::NetOverlap; 2]);
-        assert_eq!(codes("10.244.0.0/25", DEFAULT_SERVICE, "192.0.2.11", "192.0.2.11/24"), [Code::SeedInvalid]);
+        assert_eq!(
+            codes("10.244.0.0/25", DEFAULT_SERVICE, "192.0.2.11", "192.0.2.11/24"),
+            [Code::SeedInvalid]
+        );
         assert_eq!(codes(DEFAULT_POD, "10.0.0.0/30", "192.0.2.11", "192.0.2.11/24"), [Code::SeedInvalid]);
         assert_eq!(codes("fd00::/56", "10.96.0.0/16", "192.0.2.11", "192.0.2.11/24"), [Code::SeedInvalid]);
     }

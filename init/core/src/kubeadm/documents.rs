@@ -1,0 +1,301 @@
+//! The four documents, field by field.
+//!
+//! Source of the format: k8s.io/kubernetes v1.36 `cmd/kubeadm/app/apis/kubeadm/v1beta4/types.go`,
+//! k8s.io/kubelet `config/v1beta1`, k8s.io/kube-proxy `config/v1alpha1`.
+
+use super::{CRI_SOCKET, KUBELET_RESOLV_CONF, MANIFESTS, NotRendered, Variant};
+use crate::node_config::{ArgName, NodeConfig};
+use ipnet::IpNet;
+use nodeimg_contract::birth::Birth;
+use nodeimg_contract::image::RootManifest;
+use nodeimg_contract::paths;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const KUBEADM: &str = "kubeadm.k8s.io/v1beta4";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Init {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bootstrap_tokens: Vec<Token>,
+    #[serde(rename = "localAPIEndpoint")]
+    local_api_endpoint: LocalApi,
+    node_registration: Registration,
+    timeouts: Timeouts,
+}
+
+#[derive(Serialize)]
+struct Token {
+    token: String,
+    expires: String,
+    usages: [&'static str; 2],
+    groups: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LocalApi {
+    advertise_address: IpAddr,
+    bind_port: u16,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Registration {
+    name: String,
+    cri_socket: &'static str,
+    image_pull_policy: &'static str,
+    /// Left out: kubeadm's own taint. Empty: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taints: Option<[(); 0]>,
+    kubelet_extra_args: Vec<Arg>,
+}
+
+/// Longer than kubeadm's own, for slow machines; a phase that waits longer is run again.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Timeouts {
+    #[serde(rename = "kubernetesAPICall")]
+    kubernetes_api_call: &'static str,
+    #[serde(rename = "etcdAPICall")]
+    etcd_api_call: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cluster {
+    api_version: &'static str,
+    kind: &'static str,
+    cluster_name: String,
+    kubernetes_version: String,
+    control_plane_endpoint: String,
+    image_repository: String,
+    encryption_algorithm: &'static str,
+    networking: Networking,
+    api_server: ApiServer,
+    controller_manager: Component,
+    scheduler: Component,
+    etcd: Etcd,
+    dns: Dns,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Networking {
+    pod_subnet: String,
+    service_subnet: String,
+    dns_domain: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiServer {
+    #[serde(rename = "certSANs")]
+    cert_sans: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Component {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+struct Etcd {
+    local: LocalEtcd,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LocalEtcd {
+    data_dir: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_tag: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extra_args: Vec<Arg>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dns {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_tag: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Arg {
+    name: String,
+    value: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kubelet {
+    api_version: &'static str,
+    kind: &'static str,
+    cgroup_driver: &'static str,
+    #[serde(rename = "clusterDNS")]
+    cluster_dns: Vec<IpAddr>,
+    cluster_domain: String,
+    container_runtime_endpoint: &'static str,
+    resolv_conf: &'static str,
+    #[serde(rename = "serverTLSBootstrap")]
+    server_tls_bootstrap: bool,
+    static_pod_path: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KubeProxy {
+    api_version: &'static str,
+    kind: &'static str,
+    mode: &'static str,
+}
+
+pub(super) fn render(
+    config: &NodeConfig,
+    image: &RootManifest,
+    variant: Variant<'_>,
+) -> Result<String, NotRendered> {
+    let parts = [
+        yaml(&init(config))?,
+        yaml(&cluster(config, image, variant))?,
+        yaml(&kubelet(config))?,
+        yaml(&KubeProxy {
+            api_version: "kubeproxy.config.k8s.io/v1alpha1",
+            kind: "KubeProxyConfiguration",
+            mode: "nftables",
+        })?,
+    ];
+    Ok(parts.join("---\n"))
+}
+
+/// Every text quoted: kubeadm's parser knows YAML 1.1, where `yes`, `1e3` and `0x1f` are no texts.
+fn yaml<T: Serialize>(document: &T) -> Result<String, NotRendered> {
+    let options = serde_saphyr::ser_options! { quote_all: true };
+    let mut text =
+        serde_saphyr::to_string_with_options(document, options).map_err(|e| NotRendered(e.to_string()))?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn init(config: &NodeConfig) -> Init {
+    let token = |t: &nodeimg_contract::seed::BootstrapToken| Token {
+        token: t.token.clone(),
+        expires: t.expires.to_string(),
+        usages: ["signing", "authentication"],
+        groups: ["system:bootstrappers:kubeadm:default-node-token"],
+    };
+    Init {
+        api_version: KUBEADM,
+        kind: "InitConfiguration",
+        bootstrap_tokens: config.bootstrap_tokens.iter().map(token).collect(),
+        local_api_endpoint: LocalApi { advertise_address: config.address, bind_port: config.api_port() },
+        node_registration: Registration {
+            name: config.name.value.to_string(),
+            cri_socket: CRI_SOCKET,
+            image_pull_policy: "IfNotPresent",
+            taints: config.kubernetes.schedule_on_control_planes.value.then_some([]),
+            kubelet_extra_args: vec![Arg { name: "node-ip".into(), value: config.address.to_string() }],
+        },
+        timeouts: Timeouts { kubernetes_api_call: "5m0s", etcd_api_call: "5m0s" },
+    }
+}
+
+fn cluster(config: &NodeConfig, image: &RootManifest, variant: Variant<'_>) -> Cluster {
+    let k = &config.kubernetes;
+    let mut etcd_args = args(&k.etcd_extra_args);
+    if let Variant::StaticEtcd(birth) = variant {
+        etcd_args.extend(birth_args(birth));
+    }
+    Cluster {
+        api_version: KUBEADM,
+        kind: "ClusterConfiguration",
+        cluster_name: config.cluster.value.to_string(),
+        kubernetes_version: format!("v{}", image.kubernetes),
+        control_plane_endpoint: config.endpoint_text(),
+        image_repository: image.image_repository.clone(),
+        encryption_algorithm: "ECDSA-P256",
+        networking: Networking {
+            pod_subnet: k.pod_subnet.value.to_string(),
+            service_subnet: k.service_subnet.value.to_string(),
+            dns_domain: k.dns_domain.value.to_string(),
+        },
+        api_server: ApiServer { cert_sans: cert_sans(config), extra_args: args(&k.api_server_extra_args) },
+        controller_manager: Component { extra_args: args(&k.controller_manager_extra_args) },
+        scheduler: Component { extra_args: args(&k.scheduler_extra_args) },
+        etcd: Etcd {
+            local: LocalEtcd {
+                data_dir: paths::ETCD,
+                image_tag: image.image_tags.get("etcd").cloned(),
+                extra_args: etcd_args,
+            },
+        },
+        dns: Dns { image_tag: image.image_tags.get("coredns").cloned() },
+    }
+}
+
+fn kubelet(config: &NodeConfig) -> Kubelet {
+    Kubelet {
+        api_version: "kubelet.config.k8s.io/v1beta1",
+        kind: "KubeletConfiguration",
+        cgroup_driver: "cgroupfs",
+        cluster_dns: vec![dns_address(config.kubernetes.service_subnet.value)],
+        cluster_domain: config.kubernetes.dns_domain.value.to_string(),
+        container_runtime_endpoint: CRI_SOCKET,
+        resolv_conf: KUBELET_RESOLV_CONF,
+        server_tls_bootstrap: false,
+        static_pod_path: MANIFESTS,
+    }
+}
+
+/// What makes a member of a birth: its list, and its hash as the token that keeps two births apart.
+fn birth_args(birth: &Birth) -> [Arg; 3] {
+    let member = |p: &nodeimg_contract::birth::Participant| {
+        format!("{}=https://{}", p.name, std::net::SocketAddr::new(p.address, 2380))
+    };
+    let list: Vec<_> = birth.participants().iter().map(member).collect();
+    [
+        Arg { name: "initial-cluster".into(), value: list.join(",") },
+        Arg { name: "initial-cluster-state".into(), value: "new".into() },
+        Arg { name: "initial-cluster-token".into(), value: birth.id().0 },
+    ]
+}
+
+fn args(said: &BTreeMap<ArgName, String>) -> Vec<Arg> {
+    said.iter().map(|(name, value)| Arg { name: name.to_string(), value: value.clone() }).collect()
+}
+
+/// The endpoint, every control plane's address, the endpoint's addresses, and what the seed adds; each once.
+fn cert_sans(config: &NodeConfig) -> Vec<String> {
+    let mut sans = vec![config.endpoint.name.value.to_string()];
+    let more = config
+        .control_planes
+        .iter()
+        .map(|n| n.address.to_string())
+        .chain(config.endpoint.addresses.iter().map(ToString::to_string))
+        .chain(config.kubernetes.cert_sans.iter().map(ToString::to_string));
+    for san in more {
+        if !sans.contains(&san) {
+            sans.push(san);
+        }
+    }
+    sans
+}
+
+/// kubeadm's rule: the tenth address of the service network.
+fn dns_address(service: IpNet) -> IpAddr {
+    match service.network() {
+        IpAddr::V4(a) => Ipv4Addr::from(u32::from(a).saturating_add(10)).into(),
+        IpAddr::V6(a) => Ipv6Addr::from(u128::from(a).saturating_add(10)).into(),
+    }
+}
