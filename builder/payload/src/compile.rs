@@ -175,7 +175,11 @@ impl Compiler<'_> {
             done += usize::from(all.contains(line));
             if told.elapsed() >= REPORT {
                 told = Instant::now();
-                say(&format!("{done} of {} packages compiled, {} s", all.len(), begin.elapsed().as_secs()));
+                say(&format!(
+                    "{done} of {} packages compiled, {}",
+                    all.len(),
+                    time_left(begin.elapsed(), done, all.len())
+                ));
             }
         })?;
         if !output.success {
@@ -220,6 +224,15 @@ impl Compiler<'_> {
             );
         }
         Ok(programs)
+    }
+}
+
+/// How long it took, and would take on at the same rate. Packages that Go has cached are not counted as done, so that
+/// a compilation which goes on from an earlier one ends sooner than this says.
+fn time_left(elapsed: Duration, done: usize, all: usize) -> String {
+    match (all.saturating_sub(done) as u64 * elapsed.as_secs()).checked_div(done as u64) {
+        Some(left) => format!("{} s, at most {left} s left", elapsed.as_secs()),
+        None => format!("{} s", elapsed.as_secs()),
     }
 }
 

@@ -10,11 +10,16 @@ use nodeimg_plan::lock::{GoLock, Lock, LockedModule};
 use sha2::{Digest as _, Sha256};
 
 use crate::PayloadError;
-use crate::description::{Description, DescriptionError, ModuleSpec, ProgramSpec};
+use crate::description::{Description, DescriptionError, ImageSpec, ModuleSpec, ProgramSpec};
 use crate::go;
 use crate::toolchain::Toolchain;
 
 static FOLDER: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../payload");
+
+/// The lock's name for how images are made of programs; no folder of `payload/` may have it.
+const IMAGES: &str = "images";
+/// Changes when the same description makes other images.
+const IMAGES_FORMAT: &str = "1";
 
 /// The payload data: a description, and the files of the modules that it names.
 #[derive(Debug, Clone)]
@@ -32,7 +37,7 @@ impl Data {
         let text = FOLDER.get_file("payload.toml").and_then(|file| file.contents_utf8()).unwrap_or_default();
         let data = Self { description: Description::parse(text)? };
         for module in &data.description.modules {
-            if !data.files(module).iter().any(|(name, _)| *name == "go.mod") {
+            if module.name == IMAGES || !data.files(module).iter().any(|(name, _)| *name == "go.mod") {
                 return Err(DescriptionError::NoGoMod(module.name.clone()).into());
             }
         }
@@ -62,7 +67,7 @@ impl Data {
         digest_text(&format!("{toolchain}{}package {}\n", self.facts(module), program.package))
     }
 
-    /// The lock's lines about the payload.
+    /// The lock's lines about the payload: the toolchain, each module, and how images are made of the programs.
     pub fn locked(&self) -> (GoLock, Vec<LockedModule>) {
         let pin = &self.description.toolchain;
         let go = GoLock { version: pin.version.clone(), sum: pin.sum.clone() };
@@ -71,7 +76,12 @@ impl Data {
             version: module.version.clone(),
             sha256: digest_text(&self.facts(module)),
         });
-        (go, modules.collect())
+        let images = LockedModule {
+            name: IMAGES.to_owned(),
+            version: IMAGES_FORMAT.to_owned(),
+            sha256: digest_text(&self.description.images.iter().map(ImageSpec::facts).collect::<String>()),
+        };
+        (go, modules.chain([images]).collect())
     }
 
     /// Fails when `lock` was written for other payload data than these.

@@ -100,6 +100,14 @@ impl ImageSpec {
     pub fn reference(&self) -> String {
         format!("{}:{}", self.name, self.tag)
     }
+
+    /// Everything that decides the image beside its programs, in lines.
+    pub(crate) fn facts(&self) -> String {
+        let programs = self.programs.iter().map(|(program, path)| format!(" {program}={path}"));
+        let (programs, entrypoint) = (programs.collect::<String>(), self.entrypoint.join(" "));
+        let (reference, debian) = (self.reference(), self.debian.join(" "));
+        format!("image {reference} for {:?}\n{programs}\n{entrypoint}\n{debian}\n", self.wanted_by)
+    }
 }
 
 /// Who names an image, and thus when it is baked.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use nodeimg_cache::{Cache, digest_text};
+use nodeimg_cache::{Cache, Origin, digest_text};
 use nodeimg_tree::{Content, RootTree};
 use sha2::{Digest as _, Sha256};
 
@@ -43,14 +43,14 @@ pub struct Image {
     pub tree: RootTree,
 }
 
-/// Makes one image, dated `epoch` (seconds since 1970). `debian` is the unpacked tree of the packages for images.
+/// Makes one image, and says whether its layer had to be hashed. Dated `epoch` (seconds since 1970). `debian` is the unpacked tree of the packages for images.
 pub fn image(
     spec: &ImageSpec,
     programs: &BTreeMap<String, Program>,
     debian: &RootTree,
     epoch: u64,
     cache: &Cache,
-) -> Result<Image, PayloadError> {
+) -> Result<(Image, Origin), PayloadError> {
     let mut tree = layer::base()?;
     let mut facts = format!("layer 1\nepoch {epoch}\n");
     for (name, path) in &spec.programs {
@@ -68,9 +68,9 @@ pub fn image(
             layer::add_file(&mut tree, &path, 0o755, content)?;
         }
     }
-    let layer = layer_digest(&tree, &facts, epoch, cache)?;
+    let (layer, origin) = layer_digest(&tree, &facts, epoch, cache)?;
     let documents = oci::documents(&layer, &spec.entrypoint, &oci::rfc3339(epoch));
-    Ok(Image {
+    let image = Image {
         name: spec.reference(),
         wanted_by: spec.wanted_by.clone(),
         manifest_digest: documents.manifest.digest(),
@@ -80,7 +80,8 @@ pub fn image(
         diff_id: format!("sha256:{}", layer.sha256),
         layer_size: layer.size,
         tree,
-    })
+    };
+    Ok((image, origin))
 }
 
 fn layer_digest(
@@ -88,9 +89,9 @@ fn layer_digest(
     facts: &str,
     epoch: u64,
     cache: &Cache,
-) -> Result<LayerDigest, PayloadError> {
+) -> Result<(LayerDigest, Origin), PayloadError> {
     let key = digest_text(facts);
-    let (path, _) = cache.entry("layer", &key, |fresh| {
+    let (path, origin) = cache.entry("layer", &key, |fresh| {
         let digest = file_io("read the contents of", fresh, layer::digest(tree, epoch))?;
         file_io("write", fresh, fs::write(fresh, format!("{} {}\n", digest.sha256, digest.size)))
     })?;
@@ -101,7 +102,7 @@ fn layer_digest(
         path: path.clone(),
         source: std::io::Error::new(std::io::ErrorKind::InvalidData, "no digest and size; remove the file"),
     })?;
-    Ok(LayerDigest { sha256: sha256.to_owned(), size })
+    Ok((LayerDigest { sha256: sha256.to_owned(), size }, origin))
 }
 
 #[cfg(test)]
@@ -127,7 +128,7 @@ mod tests {
         let (sha256, size, version) = (digest_text(text), text.len() as u64, "v1".to_owned());
         let program = Program { name: "x".to_owned(), path, sha256, size, version, node: None };
         let programs = [("x".to_owned(), program)].into();
-        let mut image = image(&spec(), &programs, &RootTree::new(), epoch, &cache).unwrap();
+        let (mut image, _) = image(&spec(), &programs, &RootTree::new(), epoch, &cache).unwrap();
         let digest = layer::digest(&image.tree, epoch).unwrap();
         assert_eq!(
             (image.diff_id.as_str(), image.layer_size),
@@ -155,7 +156,7 @@ mod tests {
         let mut spec = spec();
         spec.programs.clear();
         spec.debian.push("/usr/sbin/nft".to_owned());
-        let error = image(&spec, &BTreeMap::new(), &RootTree::new(), 0, &cache).unwrap_err();
+        let error = image(&spec, &BTreeMap::new(), &RootTree::new(), 0, &cache).map(|_| ()).unwrap_err();
         assert!(matches!(error, PayloadError::Debian { image, .. } if image == "nodeimg.invalid/k8s/x:v1"));
     }
 }

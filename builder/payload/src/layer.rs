@@ -21,12 +21,18 @@ pub struct LayerDigest {
     pub size: u64,
 }
 
-/// What every image of ours has: a root user, and a `/tmp`.
+/// Without this file `nft` lists protocols by number, and kube-proxy, which compares what is listed with what it set by
+/// name, would delete the living elements of its maps.
+const PROTOCOLS: &[u8] =
+    b"icmp\t1\tICMP\ntcp\t6\tTCP\nudp\t17\tUDP\nipv6-icmp\t58\tIPv6-ICMP\nsctp\t132\tSCTP\n";
+
+/// What every image of ours has: a root user, names of protocols, and a `/tmp`.
 pub fn base() -> Result<RootTree, BadPath> {
     let mut tree = RootTree::new();
     tree.insert(TreePath::parse("tmp")?, Entry::dir(0o1777, Part::Images));
     add_file(&mut tree, "etc/passwd", 0o644, Content::Bytes((*b"root:x:0:0:root:/:/\n").into()))?;
     add_file(&mut tree, "etc/group", 0o644, Content::Bytes((*b"root:x:0:\n").into()))?;
+    add_file(&mut tree, "etc/protocols", 0o644, Content::Bytes(PROTOCOLS.into()))?;
     Ok(tree)
 }
 
@@ -122,7 +128,7 @@ mod tests {
         let two = write_tar(&example(["usr/sbin/b", "usr/bin/a"]), 7, Vec::new()).unwrap();
         assert_ne!(one, write_tar(&example(["usr/bin/a", "usr/sbin/c"]), 7, Vec::new()).unwrap());
         let paths = |tar: &[u8]| tar::Archive::new(tar).entries().unwrap().count();
-        assert_eq!(paths(&one), 9);
+        assert_eq!(paths(&one), 10);
         assert_eq!(one.len(), two.len());
         assert_eq!(one, two);
     }
@@ -152,6 +158,7 @@ mod tests {
             "etc/",
             "etc/group",
             "etc/passwd",
+            "etc/protocols",
             "tmp/",
             "usr/",
             "usr/bin/",

@@ -23,9 +23,9 @@ mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodeimg_cache::Cache;
+use nodeimg_cache::{Cache, Origin};
 use nodeimg_plan::lock::Lock;
-use nodeimg_progress::Progress;
+use nodeimg_progress::{Outcome, Progress};
 use nodeimg_tree::RootTree;
 
 pub use compile::Program;
@@ -132,9 +132,18 @@ impl Source<'_> {
         let go = go::Go::new(&cache.root().join("go"), self.settings);
         let programs =
             compile::Compiler { cache, progress, go, bootstrap: self.bootstrap }.programs(&data, &names)?;
-        let made =
-            specs.iter().map(|spec| images::image(spec, &programs, self.nft, self.source_date_epoch, cache));
-        let mut images = made.collect::<Result<Vec<_>, _>>()?;
+        let step = progress.step("container images");
+        let mut outcome = Outcome::Cached;
+        let mut images = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let (image, origin) = images::image(spec, &programs, self.nft, self.source_date_epoch, cache)?;
+            if origin == Origin::Made {
+                outcome = Outcome::Built;
+            }
+            step.add(image.layer_size);
+            images.push(image);
+        }
+        step.finish(outcome);
         images.sort_by(|a, b| a.name.cmp(&b.name));
 
         let kubernetes = description.modules.iter().find(|module| module.path == "k8s.io/kubernetes");
