@@ -33,8 +33,11 @@ pub const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane";
 #[derive(Debug, Clone, Copy)]
 pub enum Variant<'a> {
     /// For every phase that talks to the cluster: this is what `upload-config` uploads.
-    Cluster,
-    /// For the phases that write local files: etcd starts as a member of this birth.
+    Cluster {
+        /// The calendar's time: bootstrap tokens that have ended are left out.
+        now: jiff::Timestamp,
+    },
+    /// For the phases that write local files: etcd starts as a member of this birth. Holds no token.
     StaticEtcd(&'a Birth),
 }
 

@@ -54,8 +54,9 @@ fn configurations_are_as_expected() {
             address: config.address,
             incarnation: Incarnation("a".repeat(32)),
         };
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
         let birth = Birth::new(config.permit.clone().expect("a permit"), config.method.value, vec![me]);
-        let cluster = kubeadm::configuration(&config, &image(), Variant::Cluster).expect("rendered");
+        let cluster = kubeadm::configuration(&config, &image(), Variant::Cluster { now }).expect("rendered");
         let etcd = kubeadm::configuration(&config, &image(), Variant::StaticEtcd(&birth)).expect("rendered");
         assert!(!cluster.contains("initial-cluster"), "a birth's flags are never uploaded");
         assert!(etcd.contains(&birth.id().0));

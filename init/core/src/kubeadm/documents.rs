@@ -31,7 +31,7 @@ struct Init {
 #[derive(Serialize)]
 struct Token {
     token: String,
-    expires: String,
+    ttl: String,
     usages: [&'static str; 2],
     groups: [&'static str; 1],
 }
@@ -164,8 +164,12 @@ pub(super) fn render(
     image: &RootManifest,
     variant: Variant<'_>,
 ) -> Result<String, NotRendered> {
+    let bootstrap_tokens = match variant {
+        Variant::Cluster { now } => tokens(config, now),
+        Variant::StaticEtcd(_) => Vec::new(),
+    };
     let parts = [
-        yaml(&init(config))?,
+        yaml(&init(config, bootstrap_tokens))?,
         yaml(&cluster(config, image, variant))?,
         yaml(&kubelet(config))?,
         yaml(&KubeProxy {
@@ -188,17 +192,26 @@ fn yaml<T: Serialize>(document: &T) -> Result<String, NotRendered> {
     Ok(text)
 }
 
-fn init(config: &NodeConfig) -> Init {
-    let token = |t: &nodeimg_contract::seed::BootstrapToken| Token {
-        token: t.token.clone(),
-        expires: t.expires.to_string(),
-        usages: ["signing", "authentication"],
-        groups: ["system:bootstrappers:kubeadm:default-node-token"],
+/// Tokens that are still good, with what is left of them: kubeadm refuses `expires` beside its own default `ttl`, and
+/// takes a `ttl` of 0 for one that never ends.
+fn tokens(config: &NodeConfig, now: jiff::Timestamp) -> Vec<Token> {
+    let token = |t: &nodeimg_contract::seed::BootstrapToken| {
+        let left = t.expires.as_second().saturating_sub(now.as_second());
+        (left > 0).then(|| Token {
+            token: t.token.clone(),
+            ttl: format!("{left}s"),
+            usages: ["signing", "authentication"],
+            groups: ["system:bootstrappers:kubeadm:default-node-token"],
+        })
     };
+    config.bootstrap_tokens.iter().filter_map(token).collect()
+}
+
+fn init(config: &NodeConfig, bootstrap_tokens: Vec<Token>) -> Init {
     Init {
         api_version: KUBEADM,
         kind: "InitConfiguration",
-        bootstrap_tokens: config.bootstrap_tokens.iter().map(token).collect(),
+        bootstrap_tokens,
         local_api_endpoint: LocalApi { advertise_address: config.address, bind_port: config.api_port() },
         node_registration: Registration {
             name: config.name.value.to_string(),
