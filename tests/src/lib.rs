@@ -1,1 +1,0 @@
-//! Whole-image and whole-cluster tests
