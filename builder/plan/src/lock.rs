@@ -1,6 +1,16 @@
 //! The lock: every input by name, version, size and SHA-256. Written by a machine beside the profile.
+//!
+//! Takes and gives its text (TOML). A lock is read from a repository that others write to, so every field is checked
+//! and bounded: a path stays in the archive's pool, a digest is a digest, a size is one that a .deb can have.
+
+mod text;
+
+pub use text::LockError;
 
 use serde::{Deserialize, Serialize};
+
+/// The format that this program writes and reads.
+pub const SCHEMA: u32 = 1;
 
 /// `profiles/NAME.lock` (TOML).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
