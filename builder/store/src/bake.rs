@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use nodeimg_contract::paths::STORE;
 use nodeimg_contract::store::{StoreImage, StoreManifest};
-use nodeimg_payload::{Blob, Image};
+use nodeimg_payload::Image;
 use nodeimg_tree::{Content, Entry, Kind, Part, RootTree, TreePath};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::bolt::{self, Bucket};
-use crate::{Snapshot, StoreError, StoredImage, meta, snapshotter};
+use crate::{Blob, Snapshot, StoreError, StoredImage, meta, snapshotter};
 
 /// Block in which a layer's size is counted, as the snapshotter does when it commits (`fs.DiskUsage`).
 const BLOCK: u64 = 4096;
@@ -23,10 +23,10 @@ const BLOCK: u64 = 4096;
 /// The store of these images, every record dated `epoch` (seconds since 1970).
 pub fn bake(images: &[Image], epoch: u64) -> Result<(RootTree, StoreManifest), StoreError> {
     let mut sorted: Vec<&Image> = images.iter().collect();
-    sorted.sort_by(|a, b| a.reference.cmp(&b.reference));
-    sorted.dedup_by(|a, b| a.reference == b.reference && a.manifest == b.manifest);
-    if let Some([twice, _]) = sorted.array_windows().find(|[a, b]| a.reference == b.reference) {
-        return Err(StoreError::Twice(twice.reference.clone()));
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted.dedup_by(|a, b| a.name == b.name && a.manifest == b.manifest);
+    if let Some([twice, _]) = sorted.array_windows().find(|[a, b]| a.name == b.name) {
+        return Err(StoreError::Twice(twice.name.clone()));
     }
 
     let mut tree = RootTree::new();
@@ -34,14 +34,14 @@ pub fn bake(images: &[Image], epoch: u64) -> Result<(RootTree, StoreManifest), S
     let mut snapshots: Vec<Snapshot> = Vec::new();
     for image in sorted {
         let checked = check(image)?;
-        for blob in [&image.manifest, &image.config] {
+        for blob in [checked.manifest, checked.config] {
             let path = store_path(&format!("blobs/sha256/{}", blob.sha256));
-            tree.insert(path, Entry::file(blob.bytes.as_slice(), 0o444, Part::Images));
+            tree.insert(path, Entry::file(blob.bytes, 0o444, Part::Images));
         }
         if !snapshots.iter().any(|snapshot| snapshot.chain_id == checked.chain_id) {
             let number = snapshots.len() as u64 + 1;
             let (inodes, size) = lay(image, number, &mut tree)?;
-            snapshots.push(Snapshot { number, chain_id: checked.chain_id.clone(), inodes, size });
+            snapshots.push(Snapshot { number, chain_id: checked.chain_id.to_owned(), inodes, size });
         }
         stored.push(checked);
     }
@@ -109,35 +109,29 @@ struct RootFs {
 
 /// Follows an image from manifest to layer; containerd would find out only when a pod starts.
 fn check(image: &Image) -> Result<StoredImage<'_>, StoreError> {
-    let wrong = |what: String| StoreError::Image { image: image.reference.clone(), what };
-    let digest_holds = |blob: &Blob| hex::encode(Sha256::digest(&blob.bytes)) == blob.sha256;
-    for (name, blob) in [("manifest", &image.manifest), ("config", &image.config)] {
-        if !digest_holds(blob) {
-            return Err(wrong(format!("its {name} is not what the digest sha256:{} says", blob.sha256)));
-        }
-    }
-    let manifest: Manifest = serde_json::from_slice(&image.manifest.bytes)
+    let wrong = |what: String| StoreError::Image { image: image.name.clone(), what };
+    let unlike = |name, digest| wrong(format!("its {name} is not what the digest {digest} says"));
+    let manifest_blob = Blob::check(&image.manifest_digest, &image.manifest)
+        .ok_or_else(|| unlike("manifest", &image.manifest_digest))?;
+    let config_blob = Blob::check(&image.config_digest, &image.config)
+        .ok_or_else(|| unlike("config", &image.config_digest))?;
+    let manifest: Manifest = serde_json::from_slice(&image.manifest)
         .map_err(|error| wrong(format!("its manifest cannot be read: {error}")))?;
-    let config: Config = serde_json::from_slice(&image.config.bytes)
+    let config: Config = serde_json::from_slice(&image.config)
         .map_err(|error| wrong(format!("its config cannot be read: {error}")))?;
-    if manifest.config.digest != image.config.digest()
-        || manifest.config.size != image.config.bytes.len() as u64
-    {
+    if manifest.config.digest != image.config_digest || manifest.config.size != image.config.len() as u64 {
         return Err(wrong(format!("its manifest names another config, {}", manifest.config.digest)));
     }
-    let layer = format!("sha256:{}", image.layer.sha256);
-    if manifest.layers.len() != 1 || config.rootfs.diff_ids != [layer.as_str()] {
-        return Err(wrong(format!(
-            "it must have one layer, {layer}, and names {:?}",
-            config.rootfs.diff_ids
-        )));
+    if manifest.layers.len() != 1 || config.rootfs.diff_ids != [image.diff_id.as_str()] {
+        let (ours, named) = (&image.diff_id, &config.rootfs.diff_ids);
+        return Err(wrong(format!("it must have one layer, {ours}, and names {named:?}")));
     }
     Ok(StoredImage {
-        reference: &image.reference,
+        reference: &image.name,
         media_type: manifest.media_type,
-        manifest: &image.manifest,
-        config: &image.config,
-        chain_id: layer,
+        manifest: manifest_blob,
+        config: config_blob,
+        chain_id: &image.diff_id,
     })
 }
 
@@ -145,7 +139,7 @@ fn check(image: &Image) -> Result<StoredImage<'_>, StoreError> {
 fn lay(image: &Image, number: u64, tree: &mut RootTree) -> Result<(u64, u64), StoreError> {
     let path = |rest: &str| {
         let path = store_path(&format!("snapshots/{number}/fs"));
-        path.join(rest).map_err(|source| StoreError::Path { image: image.reference.clone(), source })
+        path.join(rest).map_err(|source| StoreError::Path { image: image.name.clone(), source })
     };
     let root = image.tree.get(&TreePath::parse("").expect("the root is a path"));
     let root = root.cloned().unwrap_or(Entry::dir(0o755, Part::Images));

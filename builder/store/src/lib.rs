@@ -15,6 +15,8 @@ mod error;
 mod meta;
 mod snapshotter;
 
+use sha2::{Digest as _, Sha256};
+
 pub use bake::bake;
 pub use error::StoreError;
 pub use meta::LEASE;
@@ -42,7 +44,26 @@ struct Snapshot {
 struct StoredImage<'a> {
     reference: &'a str,
     media_type: String,
-    manifest: &'a nodeimg_payload::Blob,
-    config: &'a nodeimg_payload::Blob,
-    chain_id: String,
+    manifest: Blob<'a>,
+    config: Blob<'a>,
+    chain_id: &'a str,
+}
+
+/// A document of an image whose digest was checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Blob<'a> {
+    /// SHA-256, hexadecimal.
+    sha256: &'a str,
+    bytes: &'a [u8],
+}
+
+impl<'a> Blob<'a> {
+    /// None when `digest` (`sha256:…`) is not that of the bytes.
+    fn check(digest: &'a str, bytes: &'a [u8]) -> Option<Self> {
+        let sha256 = digest.strip_prefix("sha256:")?;
+        (hex::encode(Sha256::digest(bytes)) == sha256).then_some(Self { sha256, bytes })
+    }
+    fn digest(&self) -> String {
+        format!("sha256:{}", self.sha256)
+    }
 }

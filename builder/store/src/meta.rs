@@ -35,7 +35,7 @@ pub(crate) fn database(images: &[StoredImage<'_>], snapshots: &[Snapshot], epoch
         // Without the layers: as pulled with discard_unpacked_layers (ChildGCLabelsFilterLayers).
         let labels = [("containerd.io/gc.ref.content.config".to_owned(), image.config.digest())];
         put_blob(content.bucket(image.manifest.digest()), image.manifest.bytes.len(), labels, epoch);
-        let labels = [(format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}"), image.chain_id.clone())];
+        let labels = [(format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}"), image.chain_id.to_owned())];
         put_blob(content.bucket(image.config.digest()), image.config.bytes.len(), labels, epoch);
     }
     for snapshot in snapshots {

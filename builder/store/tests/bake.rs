@@ -41,10 +41,12 @@ fn everything_lies_where_the_contract_says() {
     assert_eq!(serde_json::from_slice::<StoreManifest>(&bytes(&tree, "store.json")).unwrap(), manifest);
     assert_eq!(manifest.snapshots, [1, 2]);
     assert_eq!(manifest.images[1].name, "nodeimg.invalid/test/two:1");
-    assert_eq!(manifest.images[1].digest, images[1].manifest.digest());
+    assert_eq!(manifest.images[1].digest, images[1].manifest_digest);
     for image in &images {
-        for blob in [&image.manifest, &image.config] {
-            assert_eq!(bytes(&tree, &format!("blobs/sha256/{}", blob.sha256)), blob.bytes);
+        for (digest, blob) in
+            [(&image.manifest_digest, &image.manifest), (&image.config_digest, &image.config)]
+        {
+            assert_eq!(&bytes(&tree, &digest.replace("sha256:", "blobs/sha256/")), blob);
         }
     }
     assert_eq!(bytes(&tree, "snapshots/2/fs/etc/name"), b"two");
@@ -70,28 +72,28 @@ fn containerd_finds_images_content_snapshots_and_lease() {
     let (meta, snapshotter) = (database(&tree, "meta.db"), database(&tree, "metadata.db"));
     assert_eq!(meta.value(&["v1", "version"]), Some(varint(4).as_slice()));
     let image = &images[1];
-    let (name, manifest, config) = (image.reference.as_str(), image.manifest.digest(), image.config.digest());
-    let chain = format!("sha256:{}", image.layer.sha256);
+    let (name, manifest, config) = (image.name.as_str(), &image.manifest_digest, &image.config_digest);
+    let chain = &image.diff_id;
 
-    for record in [name, &config] {
+    for record in [name, config] {
         let record = meta.at(&["v1", "k8s.io", "images", record]).unwrap();
         assert_eq!(record.value(&["target", "digest"]), Some(manifest.as_bytes()));
-        assert_eq!(record.value(&["target", "size"]), Some(&*varint(image.manifest.bytes.len() as u64)));
+        assert_eq!(record.value(&["target", "size"]), Some(&*varint(image.manifest.len() as u64)));
         assert_eq!(record.value(&["labels", "io.cri-containerd.image"]), Some(&b"managed"[..]));
         assert_eq!(record.value(&["labels", "io.cri-containerd.pinned"]), Some(&b"pinned"[..]));
         assert_eq!(record.value(&["createdat"]), Some(&*go_time(EPOCH)));
     }
     let blob = |digest: &str| meta.at(&["v1", "k8s.io", "content", "blob", digest]).unwrap();
-    let reference = blob(&manifest).value(&["labels", "containerd.io/gc.ref.content.config"]);
+    let reference = blob(manifest).value(&["labels", "containerd.io/gc.ref.content.config"]);
     assert_eq!(reference, Some(config.as_bytes()));
-    let reference = blob(&config).value(&["labels", "containerd.io/gc.ref.snapshot.overlayfs"]);
+    let reference = blob(config).value(&["labels", "containerd.io/gc.ref.snapshot.overlayfs"]);
     assert_eq!(reference, Some(chain.as_bytes()));
-    assert!(meta.at(&["v1", "k8s.io", "content", "blob", &chain]).is_none(), "layers are left out");
+    assert!(meta.at(&["v1", "k8s.io", "content", "blob", chain]).is_none(), "layers are left out");
 
     let backend = format!("k8s.io/2/{chain}");
     let lists = meta.at(&["v1", "k8s.io", "snapshots", "overlayfs"]).unwrap();
     assert_eq!(lists.sequence, 2);
-    assert_eq!(lists.value(&[&chain, "name"]), Some(backend.as_bytes()));
+    assert_eq!(lists.value(&[chain, "name"]), Some(backend.as_bytes()));
     let lists = snapshotter.at(&["v1", "snapshots"]).unwrap();
     assert_eq!(lists.sequence, 2);
     assert_eq!(lists.value(&[&backend, "id"]), Some(&*uvarint(2)));
@@ -102,8 +104,8 @@ fn containerd_finds_images_content_snapshots_and_lease() {
     assert!(snapshotter.at(&["v1", "parents"]).is_some());
 
     let lease = meta.at(&["v1", "k8s.io", "leases", LEASE]).unwrap();
-    assert_eq!(lease.value(&["snapshots", "overlayfs", &chain]), Some(&[][..]));
-    assert_eq!(lease.value(&["content", &manifest]), Some(&[][..]));
+    assert_eq!(lease.value(&["snapshots", "overlayfs", chain]), Some(&[][..]));
+    assert_eq!(lease.value(&["content", manifest]), Some(&[][..]));
     assert!(lease.at(&["labels"]).is_none(), "it must not expire");
 }
 
@@ -143,10 +145,10 @@ fn an_image_that_does_not_hold_together_is_named() {
         bake(&images, EPOCH).unwrap_err()
     };
     let cases: [fn(&mut Image); 4] = [
-        |image| image.manifest.bytes.push(b' '),
-        |image| image.config.bytes.clear(),
-        |image| image.layer.sha256 = "0".repeat(64),
-        |image| std::mem::swap(&mut image.config, &mut image.manifest),
+        |image| image.manifest.push(b' '),
+        |image| image.config.clear(),
+        |image| image.diff_id = format!("sha256:{}", "0".repeat(64)),
+        |image| image.config_digest = image.config_digest.replace("sha256:", "sha512:"),
     ];
     for case in cases {
         let error = broken(case);
@@ -156,6 +158,6 @@ fn an_image_that_does_not_hold_together_is_named() {
         );
         assert!(error.to_string().contains("help: "), "{error}");
     }
-    let error = broken(|image| image.reference = "nodeimg.invalid/test/two:1".to_owned());
+    let error = broken(|image| image.name = "nodeimg.invalid/test/two:1".to_owned());
     assert!(matches!(error, StoreError::Twice(_)), "{error}");
 }

@@ -151,11 +151,11 @@ fn boot(test: impl FnOnce() + Send) {
 }
 
 fn expected(image: &Image) -> CriImage {
-    let size = image.manifest.bytes.len() + image.config.bytes.len();
+    let size = image.manifest.len() + image.config.len();
     CriImage {
-        id: image.config.digest(),
-        tags: vec![image.reference.clone()],
-        size: size as u64 + image.layer.size,
+        id: image.config_digest.clone(),
+        tags: vec![image.name.clone()],
+        size: size as u64 + image.layer_size,
         pinned: true,
     }
 }
@@ -184,36 +184,32 @@ fn containerd_lists_and_runs_baked_images() {
     };
     let (store, root) = (seal("sealed", EPOCH), folder.join("root"));
     let layer = |number| root.join(SNAPSHOTTER).join(format!("snapshots/{number}/fs/etc/name"));
-    let chain = |image: &Image| format!("sha256:{}", image.layer.sha256);
 
     boot(|| {
         assert!(place::place(&store, &root).unwrap().seeded);
         let containerd = Containerd::start(&program, folder);
         let listed = containerd.images();
         for image in &images {
-            assert!(
-                listed.contains(&image.reference) && listed.contains(&image.config.digest()),
-                "{listed:?}"
-            );
+            assert!(listed.contains(&image.name) && listed.contains(&image.config_digest), "{listed:?}");
         }
         assert_eq!(list_images(&containerd.socket), [expected(one), expected(two)]);
         let snapshots = containerd.ctr(&["snapshots", "ls"]);
         let committed = snapshots.lines().filter(|line| line.contains("Committed")).count();
         assert_eq!(committed, 2, "{snapshots}");
-        containerd.ctr(&["snapshots", "prepare", "on-top", &chain(two)]);
+        containerd.ctr(&["snapshots", "prepare", "on-top", &two.diff_id]);
         containerd.ctr(&["snapshots", "rm", "on-top"]);
         if let Some(crun) = &crun {
-            assert_eq!(containerd.run(crun, &one.reference, "first"), PRINTED);
+            assert_eq!(containerd.run(crun, &one.name, "first"), PRINTED);
         }
 
         // Both records of one image go; what they named is baked, and stays without a complaint.
-        containerd.ctr(&["images", "rm", "--sync", &one.reference, &one.config.digest()]);
-        assert!(!containerd.images().contains(&one.reference));
-        assert!(containerd.ctr(&["snapshots", "ls"]).contains(&chain(one)));
-        assert!(containerd.ctr(&["content", "ls", "-q"]).contains(&one.manifest.digest()));
+        containerd.ctr(&["images", "rm", "--sync", &one.name, &one.config_digest]);
+        assert!(!containerd.images().contains(&one.name));
+        assert!(containerd.ctr(&["snapshots", "ls"]).contains(&one.diff_id));
+        assert!(containerd.ctr(&["content", "ls", "-q"]).contains(&one.manifest_digest));
         assert_eq!(fs::read(layer(1)).unwrap(), b"one");
         if let Some(crun) = &crun {
-            assert_eq!(containerd.run(crun, &two.reference, "second"), PRINTED);
+            assert_eq!(containerd.run(crun, &two.name, "second"), PRINTED);
         }
         containerd.stop();
     });
@@ -231,7 +227,7 @@ fn containerd_lists_and_runs_baked_images() {
         let containerd = Containerd::start(&program, folder);
         assert_eq!(list_images(&containerd.socket), [expected(one), expected(two)]);
         if let Some(crun) = &crun {
-            assert_eq!(containerd.run(crun, &one.reference, "third"), PRINTED);
+            assert_eq!(containerd.run(crun, &one.name, "third"), PRINTED);
         }
         containerd.stop();
     });

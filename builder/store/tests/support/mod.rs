@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nodeimg_payload::{Blob, Image, LayerDigest, WantedBy};
+use nodeimg_payload::{Image, WantedBy};
 use nodeimg_tree::{Content, Entry, Kind, Part, RootTree, TreePath};
 use sha2::{Digest, Sha256};
 
@@ -57,35 +57,43 @@ pub fn file(tree: &mut RootTree, path: &str, mode: u32, content: Content) {
 
 /// An image whose layer is `tree`; its layer's size and digest are made up, since no store holds a layer blob.
 pub fn image(reference: &str, tree: RootTree) -> Image {
-    let layer = LayerDigest { sha256: sha256(format!("{tree:?}").as_bytes()), size: 5000 };
-    let layer_digest = format!("sha256:{}", layer.sha256);
-    let config = blob(&serde_json::json!({
+    let (diff_id, layer_size) = (digest(format!("{tree:?}").as_bytes()), 5000u64);
+    let config = bytes(&serde_json::json!({
         "architecture": "amd64", "os": "linux",
         "config": { "Env": ["PATH=/bin"], "Entrypoint": ["/bin/program"], "WorkingDir": "/", "Labels": { "of": reference } },
-        "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
+        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
     }));
-    let manifest = blob(&serde_json::json!({
+    let manifest = bytes(&serde_json::json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {
             "mediaType": "application/vnd.oci.image.config.v1+json",
-            "digest": config.digest(), "size": config.bytes.len(),
+            "digest": digest(&config), "size": config.len(),
         },
         "layers": [{
             "mediaType": "application/vnd.oci.image.layer.v1.tar",
-            "digest": layer_digest, "size": layer.size,
+            "digest": diff_id, "size": layer_size,
         }],
     }));
-    Image { reference: reference.to_owned(), wanted_by: WantedBy::Tests, tree, layer, config, manifest }
+    Image {
+        name: reference.to_owned(),
+        wanted_by: WantedBy::Tests,
+        manifest_digest: digest(&manifest),
+        manifest,
+        config_digest: digest(&config),
+        config,
+        diff_id,
+        layer_size,
+        tree,
+    }
 }
 
-fn blob(document: &serde_json::Value) -> Blob {
-    let bytes = serde_json::to_vec(document).unwrap();
-    Blob { sha256: sha256(&bytes), bytes }
+fn bytes(document: &serde_json::Value) -> Vec<u8> {
+    serde_json::to_vec(document).unwrap()
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 /// Two images that share their program (a file) and `/etc/passwd` (bytes).
