@@ -2,6 +2,10 @@
 
 #![allow(dead_code)]
 
+mod datasource;
+mod clock;
+mod net;
+mod formation;
 mod process;
 mod report;
 

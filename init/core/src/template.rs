@@ -67,7 +67,8 @@ fn is_name(s: &str) -> bool {
 }
 
 /// Parses an env file: lines `NAME=value`, values plain or in quotes; empty lines and `#` comments. A line of another
-/// form is skipped: the file belongs to somebody else, and what is missing is told when a template is filled.
+/// form is skipped: the file belongs to somebody else, and what is missing is told when a template is filled. A value
+/// `ADDRESS/LENGTH` gives `NAME_NETWORK` too, the network that the address is in: IPAM plugins refuse the other form.
 pub fn env_file(text: &str) -> Values {
     let line = |line: &str| {
         let line = line.trim().strip_prefix("export ").unwrap_or(line.trim());
@@ -77,7 +78,14 @@ pub fn env_file(text: &str) -> Values {
         let value = quoted.unwrap_or(value);
         (is_name(name) && !value.chars().any(char::is_control)).then(|| (name.to_owned(), value.to_owned()))
     };
-    text.lines().take(1000).filter_map(line).collect()
+    let values: Values = text.lines().take(1000).filter_map(line).collect();
+    let network = |(name, value): (&String, &String)| {
+        let net: ipnet::IpNet = value.parse().ok()?;
+        Some((format!("{name}_NETWORK"), net.trunc().to_string()))
+    };
+    let mut all: Values = values.iter().filter_map(network).collect();
+    all.extend(values);
+    all
 }
 
 /// The values that every add-on and static pod may use.
@@ -129,7 +137,8 @@ mod tests {
             env_file("# c\nFLANNEL_SUBNET=10.244.0.1/24\nexport Q=\"a b\"\nbad line\n=x\nFLANNEL_MTU=1450\n");
         assert_eq!(v.get("FLANNEL_SUBNET").map(String::as_str), Some("10.244.0.1/24"));
         assert_eq!(v.get("Q").map(String::as_str), Some("a b"));
-        assert_eq!(v.len(), 3);
+        assert_eq!(v.get("FLANNEL_SUBNET_NETWORK").map(String::as_str), Some("10.244.0.0/24"));
+        assert_eq!(v.len(), 4);
     }
 
     proptest! {
