@@ -1,0 +1,180 @@
+//! A machine's life, with a stand-in that speaks as QEMU does, and with a real one where it is at hand
+//! (`NODEIMG_TEST_QEMU`: its command line, words split at spaces).
+
+use nodeimg_qemu::{Accel, Boot, Event, Network, QemuProgram, Vm, VmError, VmSpec, create_state_disk};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn spec(dir: &Path) -> VmSpec {
+    let file = |name: &str| {
+        let path = dir.join(name);
+        create_state_disk(&path, 1 << 20).expect("disk");
+        path
+    };
+    VmSpec {
+        name: "test".into(),
+        accel: Accel::Tcg,
+        cpus: 1,
+        memory_mib: 64,
+        boot: Boot::Direct { kernel: file("kernel"), initrd: file("initrd"), cmdline: "x".into() },
+        extra_arguments: String::new(),
+        root_img: file("root.img"),
+        state_disk: Some(file("state.img")),
+        seed_disk: None,
+        network: Network::default(),
+    }
+}
+
+fn stand_in(script: &str) -> QemuProgram {
+    QemuProgram {
+        command: ["sh", "-c", script, "qemu"].map(Into::into).to_vec(),
+        environment: std::env::vars_os().filter(|(name, _)| name == "PATH").collect(),
+        ovmf_code: None,
+        ovmf_vars: None,
+    }
+}
+
+fn until_exit(vm: &Vm) -> Vec<Event> {
+    let deadline = Instant::now() + LONG;
+    let mut events = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let event =
+            vm.next_event(left).unwrap_or_else(|| panic!("no end within a minute; so far: {events:#?}"));
+        let end = matches!(event, Event::Exited(_));
+        events.push(event);
+        if end {
+            return events;
+        }
+    }
+}
+
+#[test]
+fn console_and_errors_come_before_the_end() {
+    let dir = tempfile::tempdir().expect("temp");
+    let program = stand_in(r"printf 'one\r\ntwo'; echo oops >&2; exit 3");
+    let vm = Vm::start(&spec(dir.path()), &program, dir.path()).expect("start");
+    let events = until_exit(&vm);
+    assert_eq!(events.last(), Some(&Event::Exited(Some(3))));
+    for wanted in [Event::Console("one".into()), Event::Console("two".into()), Event::Qemu("oops".into())] {
+        assert!(events.contains(&wanted), "{events:?}");
+    }
+}
+
+#[test]
+fn a_power_cut_ends_it_and_a_drop_leaves_no_process() {
+    let dir = tempfile::tempdir().expect("temp");
+    let program = stand_in("echo $$; exec sleep 1000");
+    let pid = |vm: &Vm| match vm.next_event(LONG) {
+        Some(Event::Console(pid)) => pid,
+        other => panic!("{other:?}"),
+    };
+    let vm = Vm::start(&spec(dir.path()), &program, dir.path()).expect("start");
+    pid(&vm);
+    vm.power_cut();
+    assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(None)));
+    vm.power_cut();
+    let vm = Vm::start(&spec(dir.path()), &program, dir.path()).expect("start");
+    let pid = pid(&vm);
+    assert!(Path::new("/proc").join(&pid).exists());
+    drop(vm);
+    assert!(!Path::new("/proc").join(&pid).exists(), "killed and reaped");
+}
+
+#[test]
+fn what_cannot_start_is_named() {
+    let dir = tempfile::tempdir().expect("temp");
+    let mut program = stand_in("");
+    program.command = vec!["/nonexistent/qemu".into()];
+    let text = Vm::start(&spec(dir.path()), &program, dir.path()).err().expect("must fail").to_string();
+    assert!(text.contains("/nonexistent/qemu"), "{text}");
+    let mut uefi = spec(dir.path());
+    uefi.boot = Boot::Uefi { uki: dir.path().join("kernel") };
+    let failed = Vm::start(&uefi, &stand_in(""), dir.path()).err().expect("must fail");
+    assert!(matches!(failed, VmError::NoFirmware));
+}
+
+#[test]
+fn nobody_hears_a_command_after_the_end() {
+    let dir = tempfile::tempdir().expect("temp");
+    let vm = Vm::start(&spec(dir.path()), &stand_in("exit 0"), dir.path()).expect("start");
+    until_exit(&vm);
+    assert!(matches!(vm.powerdown(), Err(VmError::Deaf { command: "system_powerdown", .. })));
+}
+
+/// A kernel that is none: SeaBIOS says so on nothing, but QEMU itself runs, connects its sockets and obeys.
+#[test]
+fn a_real_qemu_obeys() {
+    let Ok(words) = std::env::var("NODEIMG_TEST_QEMU") else {
+        eprintln!("NODEIMG_TEST_QEMU is not set: the stand-in's tests stand alone");
+        return;
+    };
+    let mut words = words.split(' ');
+    let mut command = Command::new(words.next().expect("a program"));
+    command.args(words);
+    let dir = tempfile::tempdir().expect("temp");
+    let mut spec = spec(dir.path());
+    spec.boot = Boot::Direct {
+        kernel: multiboot(dir.path()),
+        initrd: dir.path().join("initrd"),
+        cmdline: "x".into(),
+    };
+    let vm = Vm::start(&spec, &QemuProgram::from_command(&command), dir.path()).expect("start");
+    let deadline = Instant::now() + LONG;
+    loop {
+        match vm.next_event(deadline.saturating_duration_since(Instant::now())) {
+            Some(Event::Console(line)) if line.contains('A') => break,
+            Some(Event::Exited(code)) => panic!("ended with {code:?}"),
+            Some(_) => {}
+            None => panic!("the guest said nothing within a minute"),
+        }
+    }
+    vm.reset().expect("reset");
+    loop {
+        match vm.next_event(deadline.saturating_duration_since(Instant::now())) {
+            Some(Event::Reset) => break,
+            Some(Event::Exited(code)) => panic!("ended with {code:?}"),
+            Some(_) => {}
+            None => panic!("no reset within a minute"),
+        }
+    }
+    vm.quit().expect("quit");
+    assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(Some(0))));
+}
+
+/// A multiboot kernel (Multiboot Specification 0.6.96) in a 32-bit ELF that writes "A\n" to the first serial port and
+/// halts.
+fn multiboot(dir: &Path) -> std::path::PathBuf {
+    let code: &[u8] = &[
+        0x66, 0xba, 0xf8, 0x03, // mov dx, 0x3f8
+        0xb0, b'A', 0xee, // mov al, 'A'; out dx, al
+        0xb0, b'\n', 0xee, // mov al, '\n'; out dx, al
+        0xf4, 0xeb, 0xfd, // hlt; jmp back
+    ];
+    const LOAD: u32 = 0x10_0000;
+    let magic = 0x1bad_b002u32;
+    let mut text = Vec::new();
+    for word in [magic, 0, 0u32.wrapping_sub(magic)] {
+        text.extend(word.to_le_bytes());
+    }
+    text.extend(code);
+    let mut elf = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    elf.extend([2, 0, 3, 0]);
+    for word in [1, LOAD + 12, 52, 0, 0] {
+        elf.extend(u32::to_le_bytes(word));
+    }
+    for half in [52u16, 32, 1, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    let size = text.len() as u32;
+    for word in [1, 84, LOAD, LOAD, size, size, 5, 4] {
+        elf.extend(u32::to_le_bytes(word));
+    }
+    elf.extend(text);
+    let path = dir.join("multiboot");
+    std::fs::write(&path, elf).expect("write");
+    path
+}
