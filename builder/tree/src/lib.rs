@@ -7,10 +7,13 @@
 pub mod deb;
 mod digest;
 pub mod elf;
+pub mod kernel;
 mod ldcache;
 mod materialise;
 mod merge;
 mod model;
+pub mod root;
+mod sets;
 mod tools;
 pub mod unpack;
 
@@ -18,5 +21,7 @@ pub use digest::DigestError;
 pub use materialise::MaterialiseError;
 pub use merge::MergeError;
 pub use model::{BadPath, Content, Entry, Kind, Part, RootTree, TreePath};
+pub use root::{Assembled, NodeProgram, RootError, RootInputs};
+pub use sets::{NftError, addon_dir, locked_debs, nft_tree, project_dirs};
 pub use tools::{ToolsError, ToolsTree};
 pub use unpack::{Deb, UnpackError, UnpackedDeb};

@@ -80,7 +80,7 @@ fn file(content: &Content, executable: bool, at: &Path) -> io::Result<()> {
 }
 
 /// The link's target as seen from its own folder, without leaving the tree; none when a relative one would.
-fn inside(path: &TreePath, target: &str) -> Option<String> {
+pub(crate) fn inside(path: &TreePath, target: &str) -> Option<String> {
     let depth = path.as_str().split('/').count().saturating_sub(1);
     if let Some(absolute) = target.strip_prefix('/') {
         // At the root `..` is the root itself, as in a chroot.

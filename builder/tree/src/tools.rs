@@ -7,9 +7,12 @@
 use crate::elf;
 use crate::materialise::{MaterialiseError, materialise};
 use crate::merge::{self, MergeError};
-use crate::model::TreePath;
+use crate::sets::locked_debs;
 use crate::unpack::{self, Deb, UnpackError};
 use nodeimg_cache::{Cache, CacheError, Origin, digest_text};
+use nodeimg_fetch::debs::FetchedDebs;
+use nodeimg_plan::lock::{Lock, Set};
+use nodeimg_progress::{Outcome, Progress};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -73,6 +76,19 @@ pub struct ToolsTree {
 }
 
 impl ToolsTree {
+    /// The tree of the lock's set `tools`.
+    pub fn prepare(
+        cache: &Cache,
+        lock: &Lock,
+        debs: &FetchedDebs,
+        progress: &Progress,
+    ) -> Result<ToolsTree, ToolsError> {
+        let step = progress.step("tools tree");
+        let (tools, origin) = Self::from_debs(cache, &locked_debs(lock, Set::Tools, debs))?;
+        step.finish(if origin == Origin::Cached { Outcome::Cached } else { Outcome::Built });
+        Ok(tools)
+    }
+
     /// The tree of these packages, made when the cache does not have it.
     pub fn from_debs(cache: &Cache, debs: &[Deb]) -> Result<(ToolsTree, Origin), ToolsError> {
         let mut digests: Vec<&str> = debs.iter().map(|d| d.sha256.as_str()).collect();
@@ -80,8 +96,7 @@ impl ToolsTree {
         let key = digest_text(&format!("tools {LAYOUT}\n{}", digests.join("\n")));
         let (root, origin) = cache.entry("tools", &key, |fresh| -> Result<(), ToolsError> {
             let unpacked = unpack::debs(cache, debs, &|_, _| ())?;
-            let keep = |path: &TreePath| !LEFT_OUT.iter().any(|p| path.as_str().starts_with(p));
-            Ok(materialise(&merge::packages(&unpacked, &keep)?, fresh)?)
+            Ok(materialise(&merge::packages(&unpacked, &crate::sets::of_use)?, fresh)?)
         })?;
         let libraries = library_folders(&root);
         Ok((ToolsTree { root, key, libraries }, origin))
