@@ -4,6 +4,7 @@
 //! `client.step(event, now) -> actions`. Bytes from the network pass [`wire::parse`] first. Pure: randomness and time
 //! come from the caller. One address at a time, no DECLINE (the caller does not probe for duplicates), no INFORM.
 
+pub mod ip;
 mod lease;
 pub mod wire;
 
