@@ -22,15 +22,6 @@ use std::process::Command;
 
 /// Version of how the folder is made; part of its key.
 const LAYOUT: u32 = 1;
-/// What no program that we run reads.
-const LEFT_OUT: [&str; 6] = [
-    "usr/share/doc/",
-    "usr/share/man/",
-    "usr/share/locale/",
-    "usr/share/info/",
-    "usr/share/lintian/",
-    "var/",
-];
 /// The tree's own loader.
 const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
 /// Where programs are looked for.

@@ -51,9 +51,12 @@ pub(super) fn lay(
         };
         let kind = found.file_type();
         if kind.is_dir() {
-            // The folder of a link (`bin`, `lib`) is where the link leads.
-            if !matches!(tree.get(&to).map(|e| &e.kind), Some(Kind::Dir)) && !is_merged_link(tree, &to) {
-                place(tree, to, Entry::dir(0o755, Part::Config), &path.display().to_string())?;
+            match tree.get(&to).map(|e| &e.kind) {
+                Some(Kind::Dir) => {}
+                // `bin`, `lib`: what lies in it goes where the link leads.
+                Some(Kind::Symlink(_)) if merged(&to.child("x")) != to.child("x") => {}
+                Some(_) => return Err(refuse("the root has no folder there")),
+                None => place(tree, to, Entry::dir(0o755, Part::Config), &path.display().to_string())?,
             }
             continue;
         }
@@ -84,10 +87,6 @@ pub(super) fn lay(
         laid.insert(to);
     }
     Ok(laid)
-}
-
-fn is_merged_link(tree: &RootTree, path: &TreePath) -> bool {
-    merged(&path.child("x")) != path.child("x") && tree.get(path).is_some()
 }
 
 /// Why a project's file cannot lie there.
