@@ -87,6 +87,8 @@ fn probe(program: &QemuProgram, accel: Accel, patience: Duration) -> Result<Answ
     fs::write(&disk, bytes).map_err(|source| VmError::Io { action: "write", path: disk.clone(), source })?;
     let mut command = program.start();
     arguments(&mut command, accel, &disk);
+    // A QEMU that aborts may leave a core file: it goes with the folder.
+    command.current_dir(dir.path());
     let mut child = command.spawn().map_err(|source| VmError::Start { program: program.name(), source })?;
     let deadline = Instant::now() + patience;
     let answer = loop {
@@ -97,8 +99,9 @@ fn probe(program: &QemuProgram, accel: Accel, patience: Duration) -> Result<Answ
                 if let Some(stderr) = child.stderr.take() {
                     let _ = stderr.take(4096).read_to_string(&mut text);
                 }
-                let last = text.lines().last().map_or_else(|| status.to_string(), str::to_owned);
-                break Answer::Failed(last);
+                // An assertion may follow: the first error says more.
+                let line = text.lines().find(|l| l.contains("error:")).or(text.lines().last());
+                break Answer::Failed(line.map_or_else(|| status.to_string(), str::to_owned));
             }
             Ok(None) if Instant::now() >= deadline => break Answer::Silence,
             // A child has no event to wait on with a deadline but its end: ask often.

@@ -5,6 +5,7 @@
 //! machine that is dropped is powered off and reaped. Knows nothing of images, seeds or clusters.
 
 mod accel;
+mod bzimage;
 mod command_line;
 mod console;
 mod disks;

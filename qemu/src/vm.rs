@@ -4,13 +4,15 @@
 //! thread, and with it this process, is gone), one each reads the console, QEMU's standard error, the status port and
 //! QMP. None of them ever waits for whoever asks for events.
 
+use crate::accel::Accel;
+use crate::bzimage;
 use crate::command_line::{Sockets, command_line};
 use crate::console::each_line;
 use crate::disks::create_esp;
 use crate::error::VmError;
 use crate::events::{Event, EventQueue};
 use crate::program::QemuProgram;
-use crate::qmp;
+use crate::qmp::{self, Said};
 use crate::spec::{Boot, VmSpec};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -52,7 +54,7 @@ struct Shared {
 
 impl Vm {
     /// Starts `spec`. `work` is a folder of this machine's own: under UEFI its variables (kept from run to run) and its
-    /// EFI system partition (made anew) lie there.
+    /// EFI system partition (made anew) lie there, under TCG without UEFI the unpacked kernel.
     pub fn start(spec: &VmSpec, program: &QemuProgram, work: &Path) -> Result<Self, VmError> {
         let dir = tempfile::Builder::new().prefix("nodeimg-vm-").tempdir();
         let dir = dir.map_err(|source| VmError::Io {
@@ -66,14 +68,17 @@ impl Vm {
             esp: work.join("esp.img"),
             vars: work.join("uefi-variables.fd"),
         };
-        if let Boot::Uefi { uki } = &spec.boot {
-            prepare_uefi(uki, program, &files)?;
+        let mut spec = spec.clone();
+        match &mut spec.boot {
+            Boot::Uefi { uki } => prepare_uefi(uki, program, &files)?,
+            Boot::Direct { kernel, .. } if spec.accel == Accel::Tcg => unpack_kernel(kernel, work)?,
+            Boot::Direct { .. } => {}
         }
         let status = listen(&files.status)?;
         let control = listen(&files.qmp)?;
         let mut command = program.start();
         command
-            .args(command_line(spec, program, &files))
+            .args(command_line(&spec, program, &files))
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -169,6 +174,22 @@ fn prepare_uefi(uki: &Path, program: &QemuProgram, files: &Sockets) -> Result<()
             fs::read(vars).map_err(|source| VmError::Io { action: "read", path: vars.clone(), source })?;
         // Not a copy: the firmware's file may be read-only, and this one is written to.
         fs::write(&files.vars, bytes).map_err(io)?;
+    }
+    Ok(())
+}
+
+/// Under TCG a kernel that need not unpack itself starts seconds earlier. One that cannot be unpacked stays as it is.
+fn unpack_kernel(kernel: &mut PathBuf, work: &Path) -> Result<(), VmError> {
+    let image =
+        fs::read(&*kernel).map_err(|source| VmError::Io { action: "read", path: kernel.clone(), source })?;
+    if let Some(unpacked) = bzimage::vmlinux(&image) {
+        let path = work.join("vmlinux");
+        fs::write(&path, unpacked).map_err(|source| VmError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        })?;
+        *kernel = path;
     }
     Ok(())
 }
@@ -284,8 +305,6 @@ fn converse(shared: &Arc<Shared>, stream: UnixStream) {
     });
     locked(&shared.qmp).take();
 }
-
-use qmp::Said;
 
 /// QEMU's connection; none when QEMU ends without one.
 fn accept(listener: &UnixListener, shared: &Shared) -> Option<UnixStream> {
