@@ -93,7 +93,10 @@ pub fn check(
             Err(cause) => wait.cause(cause),
         }
         if give_up() || (!early && began.elapsed() >= NTP_DEADLINE) {
-            reporter.warn(format!("no time server answered ({}): the clock is trusted as it is", servers.join(", ")));
+            reporter.warn(format!(
+                "no time server answered ({}): the clock is trusted as it is",
+                servers.join(", ")
+            ));
             return if early { Checked::Floor } else { Checked::Trusted };
         }
         std::thread::sleep(PAUSE);
@@ -161,7 +164,8 @@ fn ask_one(server: SocketAddr) -> Result<f64, String> {
 }
 
 fn apply(reporter: &Reporter, floor: Timestamp, offset: f64) -> Checked {
-    let Some(right) = jiff::SignedDuration::try_from_secs_f64(offset).ok().and_then(|d| now().checked_add(d).ok())
+    let Some(right) =
+        jiff::SignedDuration::try_from_secs_f64(offset).ok().and_then(|d| now().checked_add(d).ok())
     else {
         return Checked::Trusted;
     };
@@ -197,10 +201,7 @@ fn set(time: Timestamp) -> nix::Result<()> {
 
 fn slew(offset: f64) {
     let micros = (offset * 1e6) as libc::suseconds_t;
-    let delta = libc::timeval {
-        tv_sec: micros.div_euclid(1_000_000),
-        tv_usec: micros.rem_euclid(1_000_000),
-    };
+    let delta = libc::timeval { tv_sec: micros.div_euclid(1_000_000), tv_usec: micros.rem_euclid(1_000_000) };
     // SAFETY: the value outlives the call; a null pointer says that the old one is not wanted.
     unsafe { libc::adjtime(&raw const delta, std::ptr::null_mut()) };
 }

@@ -127,7 +127,8 @@ impl Sources {
     /// NoCloud's words, the command line's before SMBIOS's.
     fn words(&self, search: &mut Search) -> Vec<(&'static str, Words)> {
         let cmdline = CommandLine::parse(&self.cmdline);
-        let serial = folder::read_text(&self.sys.join("class/dmi/id/product_serial"), 4096).unwrap_or_default();
+        let serial =
+            folder::read_text(&self.sys.join("class/dmi/id/product_serial"), 4096).unwrap_or_default();
         let said: [(&'static str, Result<Option<Words>, WordError>); 2] = [
             ("kernel command line", cmdline.value(DATASOURCE).map_or(Ok(None), nocloud::parse)),
             ("SMBIOS", nocloud::parse_serial(&serial)),
@@ -137,7 +138,9 @@ impl Sources {
             match result {
                 Ok(Some(said)) => {
                     for key in &said.ignored {
-                        search.warnings.push(format!("ds=nocloud of the {origin}: \"{key}\" is not acted on"));
+                        search
+                            .warnings
+                            .push(format!("ds=nocloud of the {origin}: \"{key}\" is not acted on"));
                     }
                     words.push((origin, said));
                 }

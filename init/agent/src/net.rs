@@ -106,9 +106,8 @@ impl Network {
         // DHCP fills only what the seed leaves empty.
         if facts.dns_servers.is_empty() {
             let servers = leases().flat_map(|lease| lease.dns.iter());
-            facts.dns_servers = servers
-                .map(|server| Sourced { value: IpAddr::V4(*server), source: Source::Dhcp })
-                .collect();
+            facts.dns_servers =
+                servers.map(|server| Sourced { value: IpAddr::V4(*server), source: Source::Dhcp }).collect();
         }
         facts
     }
@@ -120,7 +119,11 @@ impl Network {
         let mut search: Vec<String> =
             spec.links.iter().flat_map(|link| &link.dns.search).chain(&spec.dns.search).cloned().collect();
         if search.is_empty() {
-            search = links.values().filter_map(|state| state.lease.as_ref()).flat_map(|l| l.search.clone()).collect();
+            search = links
+                .values()
+                .filter_map(|state| state.lease.as_ref())
+                .flat_map(|l| l.search.clone())
+                .collect();
         }
         Dns::new(servers, search)
     }
@@ -241,13 +244,15 @@ fn refused(error: impl std::fmt::Display) -> Fault {
         code: Code::NetApply,
         object: "network".into(),
         cause: error.to_string(),
-        help: "this is a defect of the image or of nodeinit; the console's lines before this one say more".into(),
+        help: "this is a defect of the image or of nodeinit; the console's lines before this one say more"
+            .into(),
     }
 }
 
 fn same_wait(a: &Missing, b: &Missing) -> bool {
     match (a, b) {
-        (Missing::NoLease(a, _), Missing::NoLease(b, _)) | (Missing::Refused(a, _), Missing::Refused(b, _)) => a == b,
+        (Missing::NoLease(a, _), Missing::NoLease(b, _))
+        | (Missing::Refused(a, _), Missing::Refused(b, _)) => a == b,
         (a, b) => a == b,
     }
 }

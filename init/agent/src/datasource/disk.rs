@@ -30,7 +30,9 @@ pub fn candidates(sys: &Path, dev: &Path) -> Vec<SeedDisk> {
         .take(MAX_DEVICES)
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         // Memory, empty loops, floppies (opening one takes seconds), and devices made of others.
-        .filter(|name| !["ram", "zram", "fd", "dm-", "md", "nbd"].iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|name| {
+            !["ram", "zram", "fd", "dm-", "md", "nbd"].iter().any(|prefix| name.starts_with(prefix))
+        })
         .filter(|name| size(sys, name) > 0)
         .collect();
     names.sort();

@@ -21,7 +21,8 @@ fn document(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, String> {
     for name in [name.to_owned(), name.to_ascii_uppercase()] {
         let path = folder.join(&name);
         // No links out of a foreign file system, and no waiting for a pipe's other end.
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+        let opened =
+            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
         let file = match opened {
             Ok(file) => file,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,

@@ -41,13 +41,15 @@ fn get(address: SocketAddr, host: &str, path: &str) -> Result<Option<Vec<u8>>, S
     let said = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect_timeout(&address, CONNECT).map_err(said)?;
     stream.set_write_timeout(Some(CONNECT)).map_err(said)?;
-    let request =
-        format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: nodeimg\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: nodeimg\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).map_err(said)?;
     let mut bytes = Vec::new();
     let mut buffer = [0u8; 8192];
     loop {
-        let left = WHOLE.checked_sub(began.elapsed()).filter(|left| !left.is_zero()).ok_or("it takes too long")?;
+        let left =
+            WHOLE.checked_sub(began.elapsed()).filter(|left| !left.is_zero()).ok_or("it takes too long")?;
         stream.set_read_timeout(Some(left)).map_err(said)?;
         let got = stream.read(&mut buffer).map_err(said)?;
         if got == 0 {
@@ -63,7 +65,8 @@ fn get(address: SocketAddr, host: &str, path: &str) -> Result<Option<Vec<u8>>, S
 
 /// Splits head and body. Pure.
 fn answer(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let end = bytes.windows(4).take(MAX_HEAD).position(|window| window == b"\r\n\r\n").ok_or("no HTTP answer")?;
+    let end =
+        bytes.windows(4).take(MAX_HEAD).position(|window| window == b"\r\n\r\n").ok_or("no HTTP answer")?;
     let head = std::str::from_utf8(bytes.get(..end).unwrap_or_default()).map_err(|_| "no HTTP answer")?;
     let body = bytes.get(end + 4..).unwrap_or_default();
     let mut lines = head.split("\r\n");

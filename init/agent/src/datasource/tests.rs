@@ -113,7 +113,9 @@ fn a_disk_with_the_label_is_mounted_and_read() {
     file.set_len(4 << 20).expect("a size");
     let user_data = folder.path().join("user-data");
     let made = run("mkfs.vfat", &["-n".as_ref(), "CIDATA".as_ref(), image.as_ref()])
-        .and_then(|_| run("mcopy", &["-i".as_ref(), image.as_ref(), user_data.as_ref(), "::user-data".as_ref()]))
+        .and_then(|_| {
+            run("mcopy", &["-i".as_ref(), image.as_ref(), user_data.as_ref(), "::user-data".as_ref()])
+        })
         .and_then(|_| run("losetup", &["--show".as_ref(), "-rf".as_ref(), image.as_ref()]));
     let Some(made) = made else {
         return eprintln!("skipped: needs root, mkfs.vfat, mcopy and a loop device");

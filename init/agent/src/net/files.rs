@@ -80,7 +80,11 @@ mod tests {
         assert_eq!(read("etc/hostname"), "cp2\n");
         assert!(read("etc/resolv.conf").contains("127.0.0.1"));
         assert!(!read(KUBELET_RESOLV_CONF).contains("127.0.0.1"));
-        assert_eq!(std::fs::read_dir(folder.join("etc")).expect("a folder").count(), 3, "nothing is left behind");
+        assert_eq!(
+            std::fs::read_dir(folder.join("etc")).expect("a folder").count(),
+            3,
+            "nothing is left behind"
+        );
         std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -6,7 +6,9 @@
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use nodeimg_init_core::network::{Mac, RouteSpec};
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -143,20 +145,36 @@ impl Netlink {
                 .build(),
         };
         let gone = [libc::EADDRNOTAVAIL, libc::ENODEV];
-        forgive(self.ask(format!("remove address {address}"), self.handle.address().del(message).execute()), &gone)
+        forgive(
+            self.ask(format!("remove address {address}"), self.handle.address().del(message).execute()),
+            &gone,
+        )
     }
 
     /// Adds a route, or replaces the one with the same destination and metric.
-    pub fn add_route(&self, index: u32, route: &RouteSpec, protocol: RouteProtocol) -> Result<(), NetlinkError> {
+    pub fn add_route(
+        &self,
+        index: u32,
+        route: &RouteSpec,
+        protocol: RouteProtocol,
+    ) -> Result<(), NetlinkError> {
         let message = route_message(index, route, protocol);
         self.ask(format!("add route to {}", route.to), self.handle.route().add(message).replace().execute())
     }
 
     /// Removes a route; one that is gone already is fine.
-    pub fn remove_route(&self, index: u32, route: &RouteSpec, protocol: RouteProtocol) -> Result<(), NetlinkError> {
+    pub fn remove_route(
+        &self,
+        index: u32,
+        route: &RouteSpec,
+        protocol: RouteProtocol,
+    ) -> Result<(), NetlinkError> {
         let message = route_message(index, route, protocol);
         let gone = [libc::ESRCH, libc::ENODEV];
-        forgive(self.ask(format!("remove route to {}", route.to), self.handle.route().del(message).execute()), &gone)
+        forgive(
+            self.ask(format!("remove route to {}", route.to), self.handle.route().del(message).execute()),
+            &gone,
+        )
     }
 }
 
@@ -175,14 +193,16 @@ fn route_message(index: u32, route: &RouteSpec, protocol: RouteProtocol) -> Rout
     let scope = if route.via.is_some() { RouteScope::Universe } else { RouteScope::Link };
     let mut message = match (route.to, route.via) {
         (IpNet::V4(to), via) => {
-            let mut builder = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len());
+            let mut builder =
+                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len());
             if let Some(IpAddr::V4(via)) = via {
                 builder = builder.gateway(via);
             }
             builder.scope(scope).output_interface(index).protocol(protocol).build()
         }
         (IpNet::V6(to), via) => {
-            let mut builder = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to.network(), to.prefix_len());
+            let mut builder =
+                RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to.network(), to.prefix_len());
             if let Some(IpAddr::V6(via)) = via {
                 builder = builder.gateway(via);
             }

@@ -86,7 +86,8 @@ impl Socket {
             Err(error) => return Err(error.into()),
         }
         let mut buffer = [0u8; MAX_PAYLOAD + 128];
-        let len = nix::sys::socket::recv(fd.as_raw_fd(), &mut buffer, nix::sys::socket::MsgFlags::MSG_DONTWAIT)?;
+        let len =
+            nix::sys::socket::recv(fd.as_raw_fd(), &mut buffer, nix::sys::socket::MsgFlags::MSG_DONTWAIT)?;
         let bytes = buffer.get(..len).unwrap_or_default();
         Ok(match self {
             Socket::Raw(..) => ip::payload(bytes).map(<[u8]>::to_vec),

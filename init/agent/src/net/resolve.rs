@@ -3,7 +3,9 @@
 //! Takes a name, the servers and a patience; gives addresses, or why there are none. May touch: `/etc/hosts` (reads),
 //! sockets to the servers. Never uses a server that it was not given.
 
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Resolver, proto::rr::Name};
 use std::net::IpAddr;
@@ -62,8 +64,9 @@ pub fn resolve(
         .build()
         .map_err(|error| not_found(error.to_string()))?;
     let lookup = async {
-        let config =
-            ResolverConfig::from_name_servers(servers.iter().map(|ip| NameServerConfig::udp_and_tcp(*ip)).collect());
+        let config = ResolverConfig::from_name_servers(
+            servers.iter().map(|ip| NameServerConfig::udp_and_tcp(*ip)).collect(),
+        );
         let mut options = ResolverOpts::default();
         options.timeout = Duration::from_secs(2).min(patience);
         options.attempts = 2;
@@ -132,7 +135,9 @@ mod tests {
         let began = std::time::Instant::now();
         // Nothing listens on port 53 of this loopback address.
         let server = ["127.99.99.99".parse().expect("an address")];
-        assert!(resolve("api.example.net", &server, Path::new("/nonexistent"), Duration::from_secs(2)).is_err());
+        assert!(
+            resolve("api.example.net", &server, Path::new("/nonexistent"), Duration::from_secs(2)).is_err()
+        );
         assert!(began.elapsed() < Duration::from_secs(10));
     }
 }

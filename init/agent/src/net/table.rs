@@ -155,7 +155,9 @@ fn of_entry(entry: usize, spec: &LinkSpec, links: &BTreeMap<u32, LinkState>) -> 
             }
             (LinkState { carrier: true, prepared: true, .. }, false) => return None,
             (LinkState { lease: Some(_), prepared: true, .. }, true) => return None,
-            (LinkState { carrier: true, .. }, true) => Missing::NoLease(state.name.clone(), state.error.clone()),
+            (LinkState { carrier: true, .. }, true) => {
+                Missing::NoLease(state.name.clone(), state.error.clone())
+            }
             _ => Missing::NoCarrier(state.name.clone()),
         };
         // A link that has got further says more about what is wrong.

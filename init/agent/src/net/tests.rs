@@ -26,7 +26,11 @@ fn in_namespace(what: &str) -> bool {
 }
 
 /// Namespace B: waits for the veth's end, gives it an address, answers DHCP. Tells each request's type and source.
-fn server(ready: mpsc::Sender<OwnedFd>, told: mpsc::Sender<(MessageType, IpAddr)>, start: mpsc::Receiver<()>) {
+fn server(
+    ready: mpsc::Sender<OwnedFd>,
+    told: mpsc::Sender<(MessageType, IpAddr)>,
+    start: mpsc::Receiver<()>,
+) {
     if !in_namespace("the DHCP server") {
         return;
     }
@@ -41,7 +45,8 @@ fn server(ready: mpsc::Sender<OwnedFd>, told: mpsc::Sender<(MessageType, IpAddr)
     }
     let socket = UdpSocket::bind("0.0.0.0:67").expect("port 67");
     socket.set_broadcast(true).expect("broadcast");
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::BindToDevice, &"peer0".into()).expect("bound");
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::BindToDevice, &"peer0".into())
+        .expect("bound");
     let mut buffer = [0u8; 1500];
     while let Ok((len, from)) = socket.recv_from(&mut buffer) {
         let request = Message::decode(&mut Decoder::new(&buffer[..len])).expect("a request");
@@ -50,7 +55,11 @@ fn server(ready: mpsc::Sender<OwnedFd>, told: mpsc::Sender<(MessageType, IpAddr)
         reply.set_opcode(Opcode::BootReply).set_yiaddr(ADDRESS);
         reply.opts_mut().clear();
         for option in [
-            DhcpOption::MessageType(if kind == MessageType::Discover { MessageType::Offer } else { MessageType::Ack }),
+            DhcpOption::MessageType(if kind == MessageType::Discover {
+                MessageType::Offer
+            } else {
+                MessageType::Ack
+            }),
             DhcpOption::ServerIdentifier(SERVER),
             DhcpOption::AddressLeaseTime(600),
             DhcpOption::Renewal(1),
@@ -64,7 +73,8 @@ fn server(ready: mpsc::Sender<OwnedFd>, told: mpsc::Sender<(MessageType, IpAddr)
         }
         let mut bytes = Vec::new();
         reply.encode(&mut Encoder::new(&mut bytes)).expect("encodes");
-        let to = if from.ip().is_unspecified() { "255.255.255.255:68".parse().expect("an address") } else { from };
+        let to =
+            if from.ip().is_unspecified() { "255.255.255.255:68".parse().expect("an address") } else { from };
         socket.send_to(&bytes, to).expect("sent");
         if told.send((kind, from.ip())).is_err() {
             return;
@@ -103,7 +113,8 @@ fn has_address(address: &str) -> bool {
 
 #[test]
 fn a_lease_is_taken_used_and_renewed_and_a_static_address_replaces_it() {
-    let ((ready, is_ready), (told, tells), (start, started)) = (mpsc::channel(), mpsc::channel(), mpsc::channel());
+    let ((ready, is_ready), (told, tells), (start, started)) =
+        (mpsc::channel(), mpsc::channel(), mpsc::channel());
     std::thread::spawn(move || server(ready, told, started));
     let Ok(other) = is_ready.recv() else { return };
     let folder = tempfile::tempdir().expect("a folder");
@@ -130,7 +141,8 @@ fn a_lease_is_taken_used_and_renewed_and_a_static_address_replaces_it() {
     assert!(reporter.status().milestones.iter().any(|m| m.name == milestone::NETWORK));
 
     // T1 is a second: the renewal comes from the leased address, to the server alone.
-    let renewal = |(kind, from): (MessageType, IpAddr)| kind == MessageType::Request && from == IpAddr::V4(ADDRESS);
+    let renewal =
+        |(kind, from): (MessageType, IpAddr)| kind == MessageType::Request && from == IpAddr::V4(ADDRESS);
     wait_for(|| tells.try_recv().ok().filter(|seen| renewal(*seen)));
 
     let fixed = b"version: 2\nethernets: {eth0: {addresses: [198.51.100.5/24], gateway4: 198.51.100.1, nameservers: {addresses: [198.51.100.53]}}}";

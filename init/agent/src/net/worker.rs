@@ -90,7 +90,8 @@ impl Worker {
 
     fn prepare(&mut self) {
         let mut errors = Vec::new();
-        let mut note = |result: Result<(), NetlinkError>| errors.extend(result.err().map(|error| error.to_string()));
+        let mut note =
+            |result: Result<(), NetlinkError>| errors.extend(result.err().map(|error| error.to_string()));
         let index = self.link.index;
         if let Some(name) = self.spec.set_name.clone().filter(|name| *name != self.link.name) {
             note(self.netlink.down(index).and_then(|()| self.netlink.rename(index, &name)));
@@ -105,7 +106,8 @@ impl Worker {
             note(self.netlink.add_address(index, *address));
         }
         // Routes to gateways first: a default route may need one of them.
-        let (direct, through): (Vec<_>, Vec<_>) = self.spec.routes.iter().partition(|route| route.via.is_none());
+        let (direct, through): (Vec<_>, Vec<_>) =
+            self.spec.routes.iter().partition(|route| route.via.is_none());
         for route in direct.into_iter().chain(through) {
             note(self.netlink.add_route(index, route, RouteProtocol::Static));
         }
