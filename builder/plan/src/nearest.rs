@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn question_reads_like_a_sentence() {
-        assert_eq!(question::<&str>(&[]), None);
+        assert_eq!(question(&[] as &[&str]), None);
         assert_eq!(question(&["a"]).as_deref(), Some("did you mean \"a\"?"));
         assert_eq!(question(&["a", "b", "c"]).as_deref(), Some("did you mean \"a\", \"b\" or \"c\"?"));
     }

@@ -45,7 +45,8 @@ pub struct OsProfile {
     pub components: Vec<Component>,
     /// Packages that are asked for; what they depend on comes along.
     pub packages: Vec<PackageWish>,
-    /// Globs over paths of the root (without leading slash) that are left out.
+    /// Globs over paths of the root (without leading slash) that are left out; `!GLOB` keeps what a default of the
+    /// builder would leave out.
     pub exclude: Vec<String>,
     /// A mirror, `http://` or `https://`, up to and with the archive's folder.
     pub mirror: Option<String>,

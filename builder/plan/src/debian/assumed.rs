@@ -47,6 +47,7 @@ pub const ASSUMED: &[AssumedName] = &[
     name("login", PAM),
     name("login.defs", ACCOUNTS),
     name("lsb-base", INIT),
+    name("openssl", "only ca-certificates' script runs it; the builder makes the CA bundle"),
     name("passwd", ACCOUNTS),
     name("perl", SCRIPTS),
     name("perl-base", SCRIPTS),

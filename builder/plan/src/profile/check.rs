@@ -150,7 +150,7 @@ impl Problems {
             Problem::at(word.span(), format!("{what} \"{text}\": not yet"))
                 .label("a later version will take it")
         } else {
-            let near = nearest(text, names.iter().chain(later).copied());
+            let near = nearest(text, names.iter().copied());
             Problem::at(word.span(), format!("unknown {what} \"{text}\"")).maybe_help(question(&near))
         };
         self.add(problem.help(choice));
@@ -196,13 +196,16 @@ impl Problems {
         text.clone()
     }
 
+    /// `!GLOB` keeps what a default of the builder would leave out.
     fn glob(&mut self, word: &Word) {
-        if let Err(e) = globset::Glob::new(word.get_ref()) {
-            let title = format!("\"{}\" is not a glob", word.get_ref());
-            self.add(Problem::at(word.span(), title).label(e.kind().to_string()));
-        } else if word.get_ref().starts_with('/') {
-            let help =
-                format!("write it without the leading slash: \"{}\"", word.get_ref().trim_start_matches('/'));
+        let text = word.get_ref();
+        let glob = text.strip_prefix('!').unwrap_or(text);
+        if let Err(e) = globset::Glob::new(glob) {
+            self.add(
+                Problem::at(word.span(), format!("\"{text}\" is not a glob")).label(e.kind().to_string()),
+            );
+        } else if glob.is_empty() || glob.starts_with('/') {
+            let help = "write a path without leading slash; `*` matches within a name, `**` across folders";
             self.add(Problem::at(word.span(), "exclusions are relative to the node's root").help(help));
         }
     }
