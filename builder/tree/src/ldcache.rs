@@ -39,8 +39,11 @@ pub(crate) fn conf_folders(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The libraries of a tree, and the links (path, target) that it lacks for their shared-object names.
-pub(crate) fn libraries(tree: &RootTree) -> io::Result<(Vec<Library>, Vec<(TreePath, String)>)> {
+/// A link by a shared-object name that the tree lacks: where, and its target.
+pub(crate) type MissingLink = (TreePath, String);
+
+/// The libraries of a tree, and the links that it lacks for their shared-object names.
+pub(crate) fn libraries(tree: &RootTree) -> io::Result<(Vec<Library>, Vec<MissingLink>)> {
     let (mut libraries, mut links) = (vec![], vec![]);
     for folder in folders(tree)? {
         let Ok(at) = TreePath::parse(&folder) else { continue };
