@@ -60,6 +60,11 @@ struct Missing<'a> {
 /// How often a line says how far a long compilation has come.
 const REPORT: Duration = Duration::from_secs(10);
 
+/// Where the program with this key lies or would lie.
+pub fn entry_folder(cache: &Cache, key: &str) -> PathBuf {
+    cache.root().join("program").join(key)
+}
+
 impl Compiler<'_> {
     /// The programs of these names; every name must be one of the description's.
     pub fn programs(
@@ -123,7 +128,7 @@ impl Compiler<'_> {
     }
 
     fn entry_folder(&self, key: &str) -> PathBuf {
-        self.cache.root().join("program").join(key)
+        entry_folder(self.cache, key)
     }
 
     /// Fetches and compiles the missing programs of one module, and puts them into the cache.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use nodeimg_cache::{Cache, Origin, digest_text};
-use nodeimg_tree::{Content, RootTree};
+use nodeimg_tree::{Content, Kind, RootTree};
 use sha2::{Digest as _, Sha256};
 
 use crate::PayloadError;
@@ -43,7 +43,8 @@ pub struct Image {
     pub tree: RootTree,
 }
 
-/// Makes one image, and says whether its layer had to be hashed. Dated `epoch` (seconds since 1970). `debian` is the unpacked tree of the packages for images.
+/// Makes one image, dated `epoch` (seconds since 1970), and says whether its layer had to be hashed. `debian` is the
+/// unpacked tree of the packages for images.
 pub fn image(
     spec: &ImageSpec,
     programs: &BTreeMap<String, Program>,
@@ -52,10 +53,8 @@ pub fn image(
     cache: &Cache,
 ) -> Result<(Image, Origin), PayloadError> {
     let mut tree = layer::base()?;
-    let mut facts = format!("layer 1\nepoch {epoch}\n");
     for (name, path) in &spec.programs {
         let program = &programs[name];
-        facts += &format!("{path} {}\n", program.sha256);
         let content = Content::Path { path: program.path.clone(), size: program.size };
         layer::add_file(&mut tree, path, 0o755, content)?;
     }
@@ -63,12 +62,10 @@ pub fn image(
         let files = elf::closure(debian, wanted)
             .map_err(|source| PayloadError::Debian { image: spec.reference(), source })?;
         for (path, content) in files {
-            let bytes = file_io("read", Path::new(&path), content.read())?;
-            facts += &format!("{path} {}\n", hex::encode(Sha256::digest(&bytes)));
             layer::add_file(&mut tree, &path, 0o755, content)?;
         }
     }
-    let (layer, origin) = layer_digest(&tree, &facts, epoch, cache)?;
+    let (layer, origin) = layer_digest(&tree, &facts(&tree, programs, epoch)?, epoch, cache)?;
     let documents = oci::documents(&layer, &spec.entrypoint, &oci::rfc3339(epoch));
     let image = Image {
         name: spec.reference(),
@@ -82,6 +79,24 @@ pub fn image(
         tree,
     };
     Ok((image, origin))
+}
+
+/// Everything that decides the layer's bytes, one fact a line: every entry with its mode and the digest of its content.
+/// Programs are not read again, their digests are known.
+fn facts(tree: &RootTree, programs: &BTreeMap<String, Program>, epoch: u64) -> Result<String, PayloadError> {
+    let mut facts = format!("epoch {epoch}\n");
+    for (path, entry) in tree.iter() {
+        let known = |file: &Path| programs.values().find(|program| program.path == file);
+        let what = match &entry.kind {
+            Kind::File(content) => match content {
+                Content::Path { path: file, .. } if let Some(program) = known(file) => program.sha256.clone(),
+                _ => hex::encode(Sha256::digest(file_io("read", Path::new(path.as_str()), content.read())?)),
+            },
+            other => format!("{other:?}"),
+        };
+        facts += &format!("{path} {:o} {}:{} {what}\n", entry.mode, entry.uid, entry.gid);
+    }
+    Ok(facts)
 }
 
 fn layer_digest(
@@ -147,6 +162,24 @@ mod tests {
     fn another_program_or_date_is_another_image() {
         assert_ne!(make("one", 7).manifest_digest, make("two", 7).manifest_digest);
         assert_ne!(make("one", 7).manifest_digest, make("one", 8).manifest_digest);
+    }
+
+    #[test]
+    fn the_key_of_a_layer_changes_with_every_entry() {
+        let file = |text: &str| Content::Bytes(text.as_bytes().into());
+        let key = |tree: &RootTree| facts(tree, &BTreeMap::new(), 7).unwrap();
+        let base = layer::base().unwrap();
+        let mut keys = vec![key(&base), facts(&base, &BTreeMap::new(), 8).unwrap()];
+        for (path, mode, text) in [("x", 0o644, "a"), ("x", 0o755, "a"), ("x", 0o644, "b"), ("y", 0o644, "a")]
+        {
+            let mut tree = base.clone();
+            layer::add_file(&mut tree, path, mode, file(text)).unwrap();
+            keys.push(key(&tree));
+        }
+        let all = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
     }
 
     #[test]

@@ -94,6 +94,14 @@ impl Payload {
     }
 }
 
+/// A program of the embedded payload, when it has been compiled and the cache still has it.
+pub fn cached_program(cache: &Cache, name: &str) -> Option<std::path::PathBuf> {
+    let data = Data::embedded().ok()?;
+    let (module, program) = data.description.program(name)?;
+    let folder = compile::entry_folder(cache, &data.program_key(module, program));
+    Some(folder.join(name)).filter(|path| path.is_file())
+}
+
 /// What the origin `source` needs.
 pub struct Source<'a> {
     /// Where everything is kept.
