@@ -36,11 +36,6 @@ pub enum Command {
     Build(BuildArgs),
     /// Resolve a profile's packages and write its lock
     Lock(LockArgs),
-    /// Build what is missing and boot it in a virtual machine
-    Run(RunArgs),
-    /// Make what the nodes of a cluster need to be told
-    #[command(subcommand)]
-    Cluster(ClusterCommand),
     /// Measure builds and boots, in one run
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -101,7 +96,7 @@ pub struct LockArgs {
     /// Renew even when the lock fits the profile
     #[arg(long)]
     pub update: bool,
-    /// Write nothing: fail when the lock does not fit the profile or the mirror has dropped one of its files
+    /// Write no lock: fail when it does not fit the profile, or when one of its files can no longer be fetched
     #[arg(long, conflicts_with = "update")]
     pub check: bool,
     /// Where to write, when not beside the profile
@@ -177,17 +172,9 @@ pub enum Accelerator {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ClusterCommand {
-    /// Make PKI, permit, seeds and an admin kubeconfig for a new cluster
-    New(crate::cluster::ClusterNewArgs),
-}
-
-#[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Time of a build by step, cold and unchanged, and sizes by part
     Build(BenchBuildArgs),
-    /// The timeline of a boot, from power-on to Ready
-    Boot(BenchBootArgs),
 }
 
 #[derive(Debug, Clone, Args)]

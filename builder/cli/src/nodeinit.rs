@@ -61,7 +61,8 @@ fn build(root: &Path, progress: &Progress) -> Result<PathBuf, Failure> {
     // A target folder of its own: other flags than the rest of the workspace would make both build again and again.
     let target = root.join("target/nodeinit");
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
-    let mut remap = |from: PathBuf, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+    let mut remap =
+        |from: PathBuf, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     remap(root.to_owned(), "/nodeimg");
     if let Some(home) = std::env::var_os("CARGO_HOME").map(PathBuf::from) {
         remap(home, "/cargo");
@@ -75,7 +76,9 @@ fn build(root: &Path, progress: &Progress) -> Result<PathBuf, Failure> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTFLAGS")
         .output()
-        .map_err(|e| Failure::from(e).help("nodeinit is built with cargo: put it on the PATH, or give --nodeinit FILE"))?;
+        .map_err(|e| {
+            Failure::from(e).help("nodeinit is built with cargo: put it on the PATH, or give --nodeinit FILE")
+        })?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let tail: Vec<_> = text.lines().rev().take(20).collect();

@@ -6,24 +6,34 @@
 
 use crate::args::{ImageArgs, InputArgs};
 use crate::failure::Failure;
+use crate::files::write_atomically;
 use crate::nodeinit::{self, Nodeinit};
 use crate::project::Project;
 use crate::settings::{self, LockMode};
-use nodeimg_cache::{Cache, Origin, digest_text, sha256_file};
-use nodeimg_contract::image::{ImageManifest, RootManifest};
+use nodeimg_boot::{BootInputs, BootSet};
+use nodeimg_cache::{Cache, Origin, digest_text};
+use nodeimg_contract::image::ImageManifest;
 use nodeimg_fetch::debs::{self, FetchedDebs};
 use nodeimg_fetch::http::Client;
 use nodeimg_fetch::mirror::{self, AptFolders, Mirror, Named};
 use nodeimg_fetch::release::Keys;
 use nodeimg_fetch::{Fetch, archive};
+use nodeimg_output::Artifacts;
 use nodeimg_payload::{Bootstrap, FetchSettings, Payload, Source, WantedBy};
 use nodeimg_plan::debian::{lock_inputs, resolve_lock};
 use nodeimg_plan::lock::{Lock, Set};
-use nodeimg_plan::profile::Profile;
+use nodeimg_plan::profile::{Format, Profile};
 use nodeimg_progress::{Outcome, Progress};
-use nodeimg_tree::{Deb, RootTree, ToolsTree};
+use nodeimg_seal::MkfsErofs;
+use nodeimg_tree::{RootTree, ToolsTree, addon_dir, locked_debs, project_dirs};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+mod assembling;
+mod unchanged;
+
+use assembling::Assembling;
+use unchanged::INPUTS;
 
 /// What every stage uses.
 pub struct Builder<'a> {
@@ -51,9 +61,6 @@ pub struct Built {
     pub unchanged: bool,
 }
 
-/// Name of the file that says which inputs the image beside it was made of.
-const INPUTS: &str = ".inputs";
-
 impl<'a> Builder<'a> {
     /// For one project.
     pub fn new(cache: &'a Cache, progress: &'a Progress, project: &'a Project, input: &'a InputArgs) -> Self {
@@ -63,8 +70,9 @@ impl<'a> Builder<'a> {
     /// Reads the profile.
     pub fn profile(&self) -> Result<(Profile, String), Failure> {
         let path = &self.project.profile;
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::from(e).help(format!("\"{}\" must be a readable TOML file", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Failure::from(e).help(format!("\"{}\" must be a readable TOML file", path.display()))
+        })?;
         let shown = path.strip_prefix(&self.project.folder).unwrap_or(path).display().to_string();
         Ok((Profile::parse(&text, &shown)?, digest_text(&text)))
     }
@@ -146,12 +154,18 @@ impl<'a> Builder<'a> {
     /// The programs that a build and a virtual machine run.
     pub fn tools(&self, locked: &Locked, debs: &FetchedDebs) -> Result<ToolsTree, Failure> {
         let step = self.progress.step("tools");
-        let (tools, origin) = ToolsTree::from_debs(self.cache, &set(locked, debs, Set::Tools))?;
+        let (tools, origin) = ToolsTree::from_debs(self.cache, &locked_debs(&locked.lock, Set::Tools, debs))?;
         step.finish(if origin == Origin::Cached { Outcome::Cached } else { Outcome::Built });
         Ok(tools)
     }
 
-    fn payload(&self, locked: &Locked, tools: &ToolsTree, nft: &RootTree, epoch: u64) -> Result<Payload, Failure> {
+    fn payload(
+        &self,
+        locked: &Locked,
+        tools: &ToolsTree,
+        nft: &RootTree,
+        epoch: u64,
+    ) -> Result<Payload, Failure> {
         let (go, goroot) = tools.go()?;
         let mut images = BTreeSet::from([WantedBy::Kubeadm, WantedBy::Tests]);
         images.extend(locked.profile.addons.iter().cloned().map(WantedBy::Addon));
@@ -179,15 +193,65 @@ impl<'a> Builder<'a> {
         };
         let folder = out.join(&self.project.name);
         let inputs = self.inputs(&locked, &nodeinit, epoch)?;
-        if let Some(manifest) = up_to_date(&folder, &inputs) {
+        if let Some(manifest) = unchanged::up_to_date(&folder, &inputs) {
             self.progress.step("image").finish(Outcome::Cached);
             return Ok(Built { folder, manifest, unchanged: true });
         }
         let debs = self.fetched(&locked)?;
         let tools = self.tools(&locked, &debs)?;
-        let payload = self.payload(&locked, &debs, &tools, epoch)?;
-        let manifest = self.finish(&locked, &debs, &tools, &payload, &nodeinit, epoch, &folder, &inputs)?;
+        let nft = nodeimg_tree::nft_tree(self.cache, &locked.lock, &debs)?;
+        let payload = self.payload(&locked, &tools, &nft, epoch)?;
+        let root =
+            Assembling { builder: self, locked: &locked, payload: &payload, nodeinit: &nodeinit, epoch }
+                .root(&locked_debs(&locked.lock, Set::Image, &debs), &tools)?;
+        let mkfs = MkfsErofs::new(tools.command("mkfs.erofs")?, tools.key());
+        let sealed = nodeimg_seal::seal(&root.tree, mkfs, epoch, self.cache, self.progress)?;
+        let stub = tools.path("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?;
+        let boot = BootSet::make(
+            &sealed,
+            &BootInputs {
+                tree: &root.tree,
+                release: &root.kernel.release,
+                vmlinuz: &root.kernel.vmlinuz,
+                nodeinit: &nodeinit.path,
+                stub: &stub,
+                epoch,
+            },
+            self.cache,
+            self.progress,
+        )?;
+        let artifacts = Artifacts {
+            sealed: &sealed,
+            boot: &boot,
+            root: root.manifest,
+            lock: locked.lock_sha256.clone(),
+            formats: &locked.profile.formats.iter().map(format).collect::<Vec<_>>(),
+        };
+        std::fs::create_dir_all(&out)
+            .map_err(|e| Failure::from(e).help(format!("--out: \"{}\" must be a folder", out.display())))?;
+        let manifest = nodeimg_output::write(&out, &artifacts, self.progress)?;
+        write_atomically(&folder.join(INPUTS), inputs.as_bytes())?;
         Ok(Built { folder, manifest, unchanged: false })
+    }
+
+    /// Manifests that name images: those of add-ons and static pods, by path.
+    fn manifests(&self, profile: &Profile) -> Result<Vec<(String, String)>, Failure> {
+        let mut found = Vec::new();
+        let pods = profile.static_pods.iter().map(|dir| self.project.folder.join(dir));
+        for dir in profile.addons.iter().map(|name| addon_dir(&self.project.folder, name)).chain(pods) {
+            let list = std::fs::read_dir(&dir).map_err(|e| {
+                Failure::from(e).help(format!("the profile names it: make the folder \"{}\"", dir.display()))
+            })?;
+            for entry in list {
+                let path = entry?.path();
+                let name = path.display().to_string();
+                if name.ends_with(".yaml") || name.ends_with(".yaml.tmpl") {
+                    found.push((name, std::fs::read_to_string(&path)?));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// One digest over everything that decides the image.
@@ -197,85 +261,17 @@ impl<'a> Builder<'a> {
             locked.profile_sha256, locked.lock_sha256, nodeinit.sha256, self.project.name
         );
         // Another nodeimg may build other bytes from the same inputs.
-        text.push_str(&program_identity()?);
-        for (name, dir) in nodeimg_tree::project_dirs(&locked.profile, &self.project.folder) {
-            text.push_str(&format!("{name} {}\n", folder_digest(&dir)?));
+        text.push_str(&unchanged::program_identity()?);
+        for (name, dir) in project_dirs(&locked.profile, &self.project.folder) {
+            text.push_str(&format!("{name} {}\n", unchanged::folder_digest(&dir)?));
         }
         Ok(digest_text(&text))
     }
 }
 
-/// The .debs of one set.
-fn set(locked: &Locked, debs: &FetchedDebs, set: Set) -> Vec<Deb> {
-    let deb = |p: &nodeimg_plan::lock::LockedPackage| Deb {
-        name: p.name.clone(),
-        sha256: p.sha256.clone(),
-        path: debs.path(p).to_owned(),
-    };
-    locked.lock.set(set).map(deb).collect()
-}
-
-/// The running nodeimg by size and time of change of its file: cheap, and never the same for two builds of it.
-fn program_identity() -> Result<String, Failure> {
-    let exe = std::env::current_exe()?;
-    let meta = std::fs::metadata(&exe)?;
-    let changed = meta.modified()?.duration_since(std::time::UNIX_EPOCH).map(|d| d.as_nanos()).unwrap_or(0);
-    Ok(format!("{} {changed}\n", meta.len()))
-}
-
-/// Names, modes and contents below a folder of the project.
-fn folder_digest(dir: &Path) -> Result<String, Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut text = String::new();
-    let mut todo = vec![dir.to_owned()];
-    while let Some(next) = todo.pop() {
-        let list = match std::fs::read_dir(&next) {
-            Ok(list) => list,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(Failure::from(e).help(format!("\"{}\" must be readable", next.display()))),
-        };
-        let mut entries = list.collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(|e| e.file_name());
-        for entry in entries {
-            let path = entry.path();
-            let meta = entry.metadata()?;
-            let what = if meta.is_dir() {
-                todo.push(path.clone());
-                "dir".to_owned()
-            } else if meta.is_symlink() {
-                format!("-> {}", std::fs::read_link(&path)?.display())
-            } else {
-                sha256_file(&path)?
-            };
-            text.push_str(&format!("{} {:o} {what}\n", path.display(), meta.permissions().mode()));
-        }
+fn format(format: &Format) -> nodeimg_output::Format {
+    match format {
+        Format::Uki => nodeimg_output::Format::Uki,
+        Format::Files => nodeimg_output::Format::Files,
     }
-    Ok(digest_text(&text))
-}
-
-/// The image in `folder` when it was made of `inputs` and its files are whole by size.
-fn up_to_date(folder: &Path, inputs: &str) -> Option<ImageManifest> {
-    if std::fs::read_to_string(folder.join(INPUTS)).ok()? != inputs {
-        return None;
-    }
-    let manifest: ImageManifest = serde_json::from_slice(&std::fs::read(folder.join("image.json")).ok()?).ok()?;
-    let whole = manifest
-        .files
-        .iter()
-        .all(|(name, info)| std::fs::metadata(folder.join(name)).is_ok_and(|m| m.len() == info.size));
-    whole.then_some(manifest)
-}
-
-/// Writes a file beside its place and renames it.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write;
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)
-        .map_err(|e| Failure::from(e).help(format!("\"{}\" must be a folder that can be written", dir.display())))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.persist(path).map_err(|e| Failure::from(e.error))?;
-    Ok(())
 }

@@ -22,7 +22,7 @@ pub fn lock(global: &Global, args: &LockArgs) -> Result<ExitCode, Failure> {
         let builder = Builder::new(&cache, &progress, &project, &input);
         let locked = builder.locked(LockMode::of(&input))?;
         if args.check {
-            builder.still_served(&locked)?;
+            builder.fetched(&locked)?;
         }
         println!(
             "{}: {} packages, {}",
