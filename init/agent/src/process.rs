@@ -10,7 +10,6 @@ mod log;
 mod reaper;
 mod service;
 
-pub use backoff::Backoff;
 pub use log::RotatingLog;
 pub use service::{Service, ServiceSpec};
 

@@ -13,7 +13,7 @@ use nodeimg_contract::status::{Milestone, NodeStatus, Phase, Waiting};
 use sinks::Sinks;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// More warnings than these are not kept.
@@ -31,6 +31,28 @@ pub fn uptime_ms() -> u64 {
                 + u64::try_from(t.tv_nsec()).unwrap_or(0) / 1_000_000
         })
         .unwrap_or(0)
+}
+
+/// The reporter that a panic is told to.
+static LAST_RESORT: OnceLock<Reporter> = OnceLock::new();
+
+/// From now on a panic of any thread is a fault on the console; the other threads go on.
+pub fn catch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let fault = Fault {
+            code: Code::BootKernel,
+            object: format!("nodeinit, thread {thread}"),
+            cause: format!("a bug in nodeinit at {place}"),
+            help: "report it with these lines; reboot the node to try again".to_owned(),
+        };
+        match LAST_RESORT.get() {
+            // A panic while the reporter is locked must not wait for itself.
+            Some(reporter) => reporter.try_fault(fault),
+            None => eprintln!("nodeinit: {fault}"),
+        }
+    }));
 }
 
 /// Shared by every part of nodeinit; cheap to clone.
@@ -69,7 +91,9 @@ impl Reporter {
         let earlier = std::fs::read(nodeimg_contract::paths::STATUS)
             .ok()
             .and_then(|b| serde_json::from_slice::<NodeStatus>(&b).ok());
-        Self::with_sinks(sinks, earlier)
+        let reporter = Self::with_sinks(sinks, earlier);
+        let _ = LAST_RESORT.set(reporter.clone());
+        reporter
     }
 
     /// A reporter whose lines go to standard error and whose `status.json` lies in `folder`: for tests.
@@ -156,6 +180,15 @@ impl Reporter {
         let mut s = self.state();
         s.raise(fault);
         s.publish();
+    }
+
+    fn try_fault(&self, fault: Fault) {
+        if let Ok(mut s) = self.inner.state.try_lock() {
+            s.raise(fault);
+            s.publish();
+        } else {
+            eprintln!("nodeinit: {fault}");
+        }
     }
 
     /// The cause of every fault with this code is gone.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::process::backoff::Backoff;
 use crate::process::backoff::GOOD_RUN;
 use nodeimg_contract::fault::Code;
 use proptest::prelude::*;

@@ -1,0 +1,212 @@
+//! `nodeinit` as a command on a running node.
+//!
+//! Takes arguments, reads what PID 1 writes below `/run/nodeimg` and `/var/log/nodeimg`, prints it for people. Changes
+//! nothing but by a signal to PID 1. Exit codes: 0 done, 1 the world, 2 usage.
+
+use clap::{Parser, Subcommand};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nodeimg_contract::paths;
+use nodeimg_contract::status::NodeStatus;
+use nodeimg_init_core::node_config::NodeConfig;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Bytes of a log that are shown.
+const LOG_TAIL: u64 = 64 << 10;
+
+/// PID 1 of a nodeimg node; run by hand it asks the one that runs.
+#[derive(Parser)]
+#[command(name = "nodeinit", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What the node is doing.
+    Status {
+        /// As JSON, whole.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the node is to be, with a source for every field.
+    Explain,
+    /// The last lines of a service (containerd, kubelet, udevd) or of nodeinit itself.
+    Logs {
+        /// Which.
+        #[arg(default_value = "nodeinit")]
+        service: String,
+    },
+    /// Orderly shutdown, then start again.
+    Reboot,
+    /// Orderly shutdown, then off.
+    Poweroff,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("\"{path}\" cannot be read: {source}\nhelp: is this a nodeimg node, and are you root?", path = path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("\"{path}\" is not what nodeinit writes: {cause}\nhelp: is the running nodeinit of another version?", path = path.display())]
+    Content { path: PathBuf, cause: String },
+    #[error("there is no log of \"{name}\"\nhelp: there are logs of {known}")]
+    NoLog { name: String, known: String },
+    #[error("PID 1 cannot be signalled: {0}\nhelp: are you root?")]
+    Signal(nix::Error),
+    #[error("writing failed: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Parses the arguments and does what they say.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Status { json } => status(json),
+        Command::Explain => explain(),
+        Command::Logs { service } => logs(&service),
+        Command::Reboot => signal(Signal::SIGINT),
+        Command::Poweroff => signal(Signal::SIGTERM),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("nodeinit: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(path: &str) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|source| CliError::Read { path: path.into(), source })
+}
+
+fn status(json: bool) -> Result<(), CliError> {
+    let bytes = read(paths::STATUS)?;
+    let mut out = io::stdout().lock();
+    if json {
+        return Ok(out.write_all(&bytes)?);
+    }
+    let status: NodeStatus = serde_json::from_slice(&bytes)
+        .map_err(|e| CliError::Content { path: paths::STATUS.into(), cause: e.to_string() })?;
+    Ok(out.write_all(render(&status).as_bytes())?)
+}
+
+/// The status as a person reads it.
+fn render(status: &NodeStatus) -> String {
+    let mut text = format!(
+        "node     {}\nphase    {}\nready    {}\n",
+        status.node.as_deref().unwrap_or("(not named yet)"),
+        status.phase,
+        match status.ready {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "not known yet",
+        }
+    );
+    if let Some(w) = &status.waiting {
+        let since = status.uptime_ms.saturating_sub(w.since_ms) / 1000;
+        text.push_str(&format!("waiting  for {} since {since} s\n", w.what));
+    }
+    if let Some(f) = &status.fault {
+        text.push_str(&format!(
+            "fault    {} {}\n         object: {}\n         cause:  {}\n         help:   {}\n",
+            f.code,
+            f.code.title(),
+            f.object,
+            f.cause,
+            f.help
+        ));
+    }
+    for warning in &status.warnings {
+        text.push_str(&format!("warning  {warning}\n"));
+    }
+    for m in &status.milestones {
+        text.push_str(&format!("{:>7}.{:03} s  {}\n", m.at_ms / 1000, m.at_ms % 1000, m.name));
+    }
+    text
+}
+
+fn explain() -> Result<(), CliError> {
+    const PATH: &str = "/run/nodeimg/node-config.json";
+    let config = NodeConfig::from_cache(&read(PATH)?)
+        .map_err(|e| CliError::Content { path: PATH.into(), cause: e.to_string() })?;
+    let mut out = io::stdout().lock();
+    let lines = config.explain();
+    let width = lines.iter().map(|l| l.field.len()).max().unwrap_or(0);
+    for l in lines {
+        writeln!(out, "{:width$}  {}  ({})", l.field, l.value, l.source)?;
+    }
+    Ok(())
+}
+
+fn logs(service: &str) -> Result<(), CliError> {
+    let folders = ["/var/log/nodeimg", "/run/nodeimg/log", paths::RUN];
+    let known: Vec<(String, PathBuf)> = folders
+        .iter()
+        .filter_map(|f| std::fs::read_dir(f).ok())
+        .flat_map(|entries| entries.flatten())
+        .filter_map(|e| {
+            let name = e.file_name().to_string_lossy().strip_suffix(".log")?.to_owned();
+            Some((name, e.path()))
+        })
+        .collect();
+    let Some((_, path)) = known.iter().find(|(name, _)| name == service) else {
+        let known = known.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+        return Err(CliError::NoLog { name: service.to_owned(), known });
+    };
+    let bytes = tail(path).map_err(|source| CliError::Read { path: path.clone(), source })?;
+    Ok(io::stdout().lock().write_all(&bytes)?)
+}
+
+fn tail(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(LOG_TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(LOG_TAIL).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn signal(signal: Signal) -> Result<(), CliError> {
+    kill(Pid::from_raw(1), signal).map_err(CliError::Signal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodeimg_contract::fault::{Code, Fault};
+    use nodeimg_contract::status::{Milestone, Phase};
+
+    #[test]
+    fn arguments_are_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_status_shows_fault_and_timeline() {
+        let text = render(&NodeStatus {
+            schema: 1,
+            sequence: 1,
+            uptime_ms: 5000,
+            node: Some("cp1".into()),
+            phase: Phase::Storage,
+            waiting: None,
+            fault: Some(Fault {
+                code: Code::DiskForeign,
+                object: "vdb".into(),
+                cause: "it holds data".into(),
+                help: "consent".into(),
+            }),
+            warnings: vec!["a word".into()],
+            milestones: vec![Milestone { name: "init".into(), at_ms: 1250 }],
+            ready: None,
+        });
+        for part in ["cp1", "storage", "NI-DISK-002", "help:   consent", "a word", "1.250 s  init"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Looks for a seed until there is a good one.
+//!
+//! Local datasources first, then (with a network) a remote one, then what the last good boot has kept on the state
+//! partition. A missing or wrong seed is a fault, and looking goes on: the right disk may be plugged in.
+
+use super::{Node, config};
+use crate::datasource::{Found, Sources, nobody_has_a_seed};
+use crate::net::Network;
+use crate::storage;
+use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_init_core::network::{self, NetworkSpec};
+use nodeimg_init_core::node_config::{NetworkFacts, NodeConfig, decide};
+use nodeimg_init_core::seed::Seed;
+use std::time::{Duration, Instant};
+
+/// Deadline of the wait for a seed; looking goes on after it.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// A kept configuration is used when no datasource has answered for this long.
+const KEPT_AFTER: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(500);
+/// Codes of faults that a better seed ends.
+const SEED_CODES: [Code; 6] = [
+    Code::SeedMissing,
+    Code::SeedMalformed,
+    Code::SeedInvalid,
+    Code::SeedRole,
+    Code::NotListed,
+    Code::NetOverlap,
+];
+
+/// A seed that can be worked with.
+pub struct Seeded {
+    /// Where the configuration comes from.
+    pub origin: Origin,
+    /// What links shall have.
+    pub network: NetworkSpec,
+}
+
+/// Where the configuration comes from.
+pub enum Origin {
+    /// A datasource.
+    Seed(Box<Seed>),
+    /// The state partition: no datasource has answered.
+    Cache(Box<NodeConfig>),
+}
+
+impl Seeded {
+    /// The host name, as far as it is known before the network is.
+    pub fn name(&self) -> Option<String> {
+        match &self.origin {
+            Origin::Seed(seed) => {
+                seed.user_data.hostname.clone().or_else(|| seed.meta_data.local_hostname.clone())
+            }
+            Origin::Cache(config) => Some(config.name.value.to_string()),
+        }
+    }
+}
+
+/// Waits for a seed; none when the node goes down. `settled` says whether every device is known.
+pub fn find(node: &Node, sources: &Sources, network: &Network, settled: &dyn Fn() -> bool) -> Option<Seeded> {
+    let r = &node.reporter;
+    let begun = Instant::now();
+    let wait = r.waiting("a seed", DEADLINE, nobody_has_a_seed());
+    let mut searched = RemoteSearch::NotYet;
+    loop {
+        match sources.find_local() {
+            Ok(Some(found)) => {
+                if let Some(seeded) = accept(node, &found, &NetworkFacts::default()) {
+                    return Some(seeded);
+                }
+            }
+            Ok(None) => searched.step(node, sources, network, settled),
+            Err(fault) => r.fault(fault),
+        }
+        if let RemoteSearch::Found(found) = &searched
+            && let Some(seeded) = accept(node, found, &NetworkFacts::default())
+        {
+            return Some(seeded);
+        }
+        let nobody = !SEED_CODES.iter().any(|c| *c != Code::SeedMissing && r.has_fault(*c));
+        if nobody
+            && settled()
+            && begun.elapsed() >= KEPT_AFTER
+            && let Some(seeded) = from_kept(node)
+        {
+            return Some(seeded);
+        }
+        if node.shutdown.asked() {
+            return None;
+        }
+        wait.cause(if sources.remote().is_some() {
+            "no datasource has answered yet"
+        } else {
+            "no local datasource has a seed, and none is named for the network"
+        });
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The remote round: a minimal link (DHCP on every Ethernet link), then the URL.
+enum RemoteSearch {
+    NotYet,
+    Linked,
+    Found(Found),
+}
+
+impl RemoteSearch {
+    fn step(&mut self, node: &Node, sources: &Sources, network: &Network, settled: &dyn Fn() -> bool) {
+        if sources.remote().is_none() || !settled() {
+            return;
+        }
+        if matches!(self, RemoteSearch::NotYet) {
+            network.apply(NetworkSpec::default());
+            let begun = Instant::now();
+            network.wait_online(|| begun.elapsed() > Duration::from_secs(60) || node.shutdown.asked());
+            *self = RemoteSearch::Linked;
+        }
+        let resolve = |name: &str| super::resolved(network, name);
+        match sources.find_remote(&resolve) {
+            Ok(Some(found)) => *self = RemoteSearch::Found(found),
+            Ok(None) => {}
+            Err(fault) => node.reporter.fault(fault),
+        }
+    }
+}
+
+/// Parses what was found and decides with what is known now. A seed that makes no sense is a fault.
+fn accept(node: &Node, found: &Found, facts: &NetworkFacts) -> Option<Seeded> {
+    let r = &node.reporter;
+    let malformed = |cause: String| Fault {
+        code: Code::SeedMalformed,
+        object: found.datasource.clone(),
+        cause,
+        help: "correct it (nodeimg cluster new makes good ones); the node looks again by itself".to_owned(),
+    };
+    let seed = match found.parse() {
+        Ok(Some(seed)) => seed,
+        Ok(None) => return None,
+        Err(e) => {
+            r.fault(malformed(e.to_string()));
+            return None;
+        }
+    };
+    let network = match seed.network_config.as_deref().map(|t| network::parse(t.as_bytes())) {
+        None => NetworkSpec::default(),
+        Some(Ok(spec)) => spec,
+        Some(Err(e)) => {
+            r.fault(malformed(format!("network-config: {e}")));
+            return None;
+        }
+    };
+    if let Err(problems) = decide(&seed, &node.image, facts) {
+        for problem in problems.iter().rev() {
+            r.fault(problem.fault());
+        }
+        return None;
+    }
+    for code in SEED_CODES {
+        r.clear_fault(code);
+    }
+    r.line(format!("seed from {}", found.datasource));
+    if !found.later.is_empty() {
+        r.line(format!("other datasources with a seed, not used: {}", found.later.join(", ")));
+    }
+    for warning in found.warnings.iter().chain(&network.warnings) {
+        r.warn(warning.clone());
+    }
+    Some(Seeded { origin: Origin::Seed(Box::new(seed)), network })
+}
+
+fn from_kept(node: &Node) -> Option<Seeded> {
+    if !storage::mount_kept(&node.reporter, &node.processes) {
+        return None;
+    }
+    let kept = match config::kept() {
+        Ok(kept) => kept?,
+        Err(fault) => {
+            node.reporter.fault(fault);
+            return None;
+        }
+    };
+    if let Err(problem) = kept.fits(&node.image) {
+        node.reporter.fault(problem.fault());
+        return None;
+    }
+    let text = std::fs::read_to_string(config::KEPT_NETWORK).unwrap_or_default();
+    let network = match text.trim() {
+        "" => NetworkSpec::default(),
+        text => network::parse(text.as_bytes()).unwrap_or_default(),
+    };
+    node.reporter.clear_fault(Code::SeedMissing);
+    node.reporter.warn("no datasource has a seed: the configuration of the last boot is used");
+    Some(Seeded { origin: Origin::Cache(Box::new(kept)), network })
+}
+
+/// The NodeConfig, once the network is known. What does not fit it is a fault, and another seed is looked for.
+pub fn decided(
+    node: &Node,
+    sources: &Sources,
+    network: &Network,
+    mut seeded: Seeded,
+) -> Option<(NodeConfig, Seeded)> {
+    let r = &node.reporter;
+    loop {
+        let seed = match &seeded.origin {
+            Origin::Cache(config) => return Some(((**config).clone(), seeded)),
+            Origin::Seed(seed) => seed,
+        };
+        let facts = network.facts();
+        match decide(seed, &node.image, &facts) {
+            Ok(decided) => {
+                for code in SEED_CODES {
+                    r.clear_fault(code);
+                }
+                for warning in decided.warnings {
+                    r.warn(warning);
+                }
+                r.node(decided.config.name.value.as_str());
+                return Some((decided.config, seeded));
+            }
+            Err(problems) => {
+                for problem in problems.iter().rev() {
+                    r.fault(problem.fault());
+                }
+            }
+        }
+        if node.shutdown.asked() {
+            return None;
+        }
+        std::thread::sleep(LOOK);
+        if let Ok(Some(found)) = sources.find_local()
+            && let Some(other) = accept(node, &found, &network.facts())
+        {
+            network.apply(other.network.clone());
+            network.wait_online(|| node.shutdown.asked());
+            seeded = other;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! containerd and the kubelet.
+
+use super::{Node, log_path};
+use crate::process::{ServiceSpec, poll};
+use crate::report::Reporter;
+use crate::store;
+use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::paths;
+use nodeimg_contract::status::milestone;
+use nodeimg_contract::store::CONTAINERD_ROOT;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const CONTAINERD: &str = "/usr/bin/containerd";
+const SOCKET: &str = "/run/containerd/containerd.sock";
+const KUBELET: &str = "/usr/bin/kubelet";
+/// Deadline of the wait for containerd; it goes on after that.
+const CONTAINERD_DEADLINE: Duration = Duration::from_secs(60);
+const PATH: &str = "/usr/bin:/usr/sbin:/bin:/sbin";
+
+/// Puts the baked images in place; waits until that works, for without them nothing runs.
+pub fn place_store(node: &Node) {
+    if !Path::new(paths::STORE).join("store.json").exists() {
+        return node.reporter.warn("this image has no baked images: containerd starts empty");
+    }
+    loop {
+        match store::place(Path::new(paths::STORE), Path::new(CONTAINERD_ROOT)) {
+            Ok(placed) => {
+                node.reporter.clear_fault(Code::StoreFailed);
+                let how = if placed.seeded { "seeded" } else { "as it was" };
+                return node.reporter.line(format!("{} baked images are in place ({how})", placed.images));
+            }
+            Err(e) => node.reporter.fault(e.fault()),
+        }
+        if node.shutdown.asked() {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(5));
+    }
+}
+
+/// Starts containerd, supervised.
+pub fn start_containerd(node: &Node) {
+    if !Path::new(CONTAINERD).exists() {
+        return node.reporter.fault(super::image_fault(CONTAINERD, "the image has no containerd"));
+    }
+    let service = node.processes.supervise(ServiceSpec {
+        name: "containerd",
+        command: Box::new(|| {
+            let mut command = Command::new(CONTAINERD);
+            command.args(["--config", paths::CONTAINERD_CONFIG]).env_clear().env("PATH", PATH);
+            command
+        }),
+        log: log_path("containerd"),
+        oom_score_adj: Some(-999),
+    });
+    node.reporter.milestone(milestone::CONTAINERD_LAUNCHED);
+    node.shutdown.containerd(service);
+}
+
+/// Waits until containerd's socket answers.
+pub fn await_containerd(reporter: &Reporter, give_up: impl Fn() -> bool) {
+    let fault = Fault {
+        code: Code::ServiceFailed,
+        object: "containerd".to_owned(),
+        cause: "its socket does not answer".to_owned(),
+        help: format!("its log is {} (nodeinit logs containerd)", log_path("containerd").display()),
+    };
+    let wait = reporter.waiting("containerd", CONTAINERD_DEADLINE, fault);
+    poll(Duration::MAX, Duration::from_millis(25), || UnixStream::connect(SOCKET).is_ok() || give_up());
+    drop(wait);
+    reporter.milestone(milestone::CONTAINERD);
+}
+
+/// Starts the kubelet, supervised: formation's gate is open.
+pub fn start_kubelet(node: &Node, arguments: Vec<String>) -> Result<(), Fault> {
+    if !Path::new(KUBELET).exists() {
+        return Err(super::image_fault(KUBELET, "the image has no kubelet"));
+    }
+    let service = node.processes.supervise(ServiceSpec {
+        name: "kubelet",
+        command: Box::new(move || {
+            let mut command = Command::new(KUBELET);
+            command.args(&arguments).env_clear().env("PATH", PATH);
+            command
+        }),
+        log: log_path("kubelet"),
+        oom_score_adj: Some(-999),
+    });
+    node.reporter.milestone(milestone::KUBELET);
+    node.shutdown.kubelet(service);
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Debian's systemd-udevd under nodeinit: rules, names of links, by-id links, modules of what stage 1 left out.
+
+use super::early_log_path;
+use crate::process::{Processes, ServiceSpec, poll};
+use crate::report::Reporter;
+use crate::shutdown::Shutdown;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const DAEMON: &str = "/usr/lib/systemd/systemd-udevd";
+const CONTROL: &str = "/run/udev/control";
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Starts udevd and returns when it has seen every device that is there now.
+pub fn start(processes: &Processes, reporter: &Reporter, shutdown: &Shutdown) {
+    if !Path::new(DAEMON).exists() {
+        return reporter.warn("this image has no udevd: links keep the kernel's names");
+    }
+    let service = processes.supervise(ServiceSpec {
+        name: "udevd",
+        command: Box::new(|| Command::new(DAEMON)),
+        log: early_log_path("udevd"),
+        oom_score_adj: Some(-1000),
+    });
+    shutdown.udevd(service);
+    if !poll(Duration::from_secs(20), Duration::from_millis(10), || Path::new(CONTROL).exists()) {
+        return reporter.warn("udevd does not answer: links keep the kernel's names (nodeinit logs udevd)");
+    }
+    let commands: [&[&str]; 3] = [
+        &["trigger", "--type=subsystems", "--action=add"],
+        &["trigger", "--type=devices", "--action=add"],
+        &["settle", "--timeout=50"],
+    ];
+    for arguments in commands {
+        let mut command = Command::new("udevadm");
+        command.args(arguments);
+        if let Err(e) = processes.check(command, SETTLE) {
+            reporter.warn(format!("devices may be missing: {e}"));
+        }
+    }
+    reporter.reopen();
+}
