@@ -71,3 +71,42 @@ fn read(data: &ReadCache<File>) -> Option<ElfFacts> {
     }
     Some(facts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn facts_of(bytes: &[u8]) -> Option<ElfFacts> {
+        let file = tempfile::NamedTempFile::new().expect("temp file");
+        std::fs::write(file.path(), bytes).expect("write");
+        facts(file.path()).expect("read")
+    }
+
+    #[test]
+    fn this_program_says_what_it_needs() {
+        let own = facts(&std::env::current_exe().expect("path")).expect("read").expect("an ELF file");
+        assert!(own.interpreted && own.needed.iter().any(|n| n.starts_with("libc.so")), "{own:?}");
+        assert_eq!((own.machine, own.soname), (62, None));
+        assert_eq!(facts_of(b"#!/bin/sh\nexit 0\n"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_damaged_program_never_panics(at in proptest::collection::vec((0usize..4096, any::<u8>()), 1..20)) {
+            static HEAD: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+                let mut bytes = std::fs::read(std::env::current_exe().expect("path")).expect("read");
+                bytes.truncate(1 << 16);
+                bytes
+            });
+            let mut bytes = HEAD.clone();
+            for (at, to) in at {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = to;
+                }
+            }
+            let _ = facts_of(&bytes);
+        }
+    }
+}
