@@ -50,13 +50,23 @@ fn a_control_plane_forms_serves_and_comes_back() {
     kubectl.until(
         "a deleted pod comes back",
         3 * MINUTE,
-        &["get", "deployment", "probe", "-o", "jsonpath={.status.readyReplicas} {.status.observedGeneration}"],
+        &[
+            "get",
+            "deployment",
+            "probe",
+            "-o",
+            "jsonpath={.status.readyReplicas} {.status.observedGeneration}",
+        ],
         |_| kubectl.run(&["get", "pod", &old]).status.code() == Some(1) && ready_replicas(&kubectl) == "1",
     );
     assert_ne!(kubectl.get(&name), old);
 
-    let events = kubectl.get(&["get", "events", "-A", "-o", "jsonpath={range .items[*]}{.reason}{\"\\n\"}{end}"]);
-    assert!(events.lines().any(|l| l == "Pulled"), "kubelet says of each container where its image came from");
+    let events =
+        kubectl.get(&["get", "events", "-A", "-o", "jsonpath={range .items[*]}{.reason}{\"\\n\"}{end}"]);
+    assert!(
+        events.lines().any(|l| l == "Pulled"),
+        "kubelet says of each container where its image came from"
+    );
     assert!(!events.lines().any(|l| l == "Pulling"), "an image was pulled:\n{events}");
 
     machine.interrupt();

@@ -61,8 +61,12 @@ pub struct Machine {
 impl Machine {
     /// Starts it; both its outputs are read line by line.
     pub fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nodeimg starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("nodeimg starts");
         let said = Arc::new((Mutex::new(Said::default()), Condvar::new()));
         let out = child.stdout.take().expect("piped");
         let err = child.stderr.take().expect("piped");
@@ -97,7 +101,8 @@ impl Machine {
 
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill");
+        let status =
+            Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill");
         assert!(status.success());
     }
 
@@ -170,7 +175,12 @@ pub struct Kubectl {
 impl Kubectl {
     /// Runs it; never fails by itself.
     pub fn run(&self, args: &[&str]) -> Output {
-        Command::new(&self.program).arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().expect("kubectl")
+        Command::new(&self.program)
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(args)
+            .output()
+            .expect("kubectl")
     }
 
     /// Its output; fails the test when kubectl does.
@@ -181,7 +191,13 @@ impl Kubectl {
     }
 
     /// Asks until `good` says yes. kubectl has no event for "all of these"; the question is asked once a second.
-    pub fn until(&self, what: &str, deadline: Duration, args: &[&str], good: impl Fn(&str) -> bool) -> String {
+    pub fn until(
+        &self,
+        what: &str,
+        deadline: Duration,
+        args: &[&str],
+        good: impl Fn(&str) -> bool,
+    ) -> String {
         let end = Instant::now() + deadline;
         loop {
             let out = self.run(args);

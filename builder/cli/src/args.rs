@@ -36,6 +36,11 @@ pub enum Command {
     Build(BuildArgs),
     /// Resolve a profile's packages and write its lock
     Lock(LockArgs),
+    /// Build what is missing and boot it in a virtual machine
+    Run(RunArgs),
+    /// Make what the nodes of a cluster need to be told
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Measure builds and boots, in one run
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -172,9 +177,17 @@ pub enum Accelerator {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Make PKI, permit, seeds and an admin kubeconfig for a new cluster
+    New(crate::cluster::ClusterNewArgs),
+}
+
+#[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Time of a build by step, cold and unchanged, and sizes by part
     Build(BenchBuildArgs),
+    /// The timeline of a boot, from power-on to Ready
+    Boot(BenchBootArgs),
 }
 
 #[derive(Debug, Clone, Args)]

@@ -4,6 +4,7 @@
 //! are rendered here, once. Exit codes: 0 done, 1 the user's input or the world, 2 usage.
 
 mod args;
+mod cluster;
 mod commands;
 mod failure;
 mod files;
@@ -33,7 +34,10 @@ fn act(cli: args::Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         args::Command::Build(a) => commands::build::build(&global, &a),
         args::Command::Lock(a) => commands::lock::lock(&global, &a),
+        args::Command::Run(a) => commands::run::run(&global, &a),
+        args::Command::Cluster(args::ClusterCommand::New(a)) => commands::cluster::new(&a),
         args::Command::Bench(args::BenchCommand::Build(a)) => commands::bench_build::bench(&global, &a),
+        args::Command::Bench(args::BenchCommand::Boot(a)) => commands::bench_boot::bench(&global, &a),
         args::Command::Completions { shell } => {
             clap_complete::generate(shell, &mut args::Cli::command(), "nodeimg", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -14,7 +14,6 @@ use crate::timeline::Timeline;
 use node_folder::NodeFolder;
 use nodeimg_qemu::{Accel, Boot, Forward, Network, QemuProgram, Vm, VmSpec};
 use nodeimg_tree::ToolsTree;
-use std::path::Path;
 use std::process::ExitCode;
 
 pub use watch::End;
@@ -111,7 +110,3 @@ fn qemu(tools: &ToolsTree) -> Result<QemuProgram, Failure> {
         .with_ovmf(firmware("OVMF_CODE_4M.fd")?, firmware("OVMF_VARS_4M.fd")?))
 }
 
-/// Whether a path names something that exists, for messages.
-fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}

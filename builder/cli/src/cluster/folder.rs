@@ -1,0 +1,64 @@
+//! A new folder that appears whole or not at all, readable by its owner alone.
+
+use super::ClusterError;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A folder in the making, beside the place that it will have; removed when dropped unfinished.
+pub struct NewFolder {
+    wanted: PathBuf,
+    making: tempfile::TempDir,
+}
+
+impl NewFolder {
+    /// Refuses a place that is taken.
+    pub fn begin(wanted: &Path) -> Result<Self, ClusterError> {
+        if wanted.symlink_metadata().is_ok() {
+            return Err(ClusterError::Exists(wanted.to_owned()));
+        }
+        let name = wanted.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let parent = match wanted.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let failed = |source| ClusterError::Write { path: wanted.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+        // tempfile gives a folder that its owner alone may enter.
+        let making = tempfile::Builder::new().prefix(&format!(".{name}.")).tempdir_in(parent).map_err(failed)?;
+        Ok(Self { wanted: wanted.to_owned(), making })
+    }
+
+    /// The error of a file below, by the path that it would have had.
+    pub fn failed(&self, path: &Path, source: io::Error) -> ClusterError {
+        ClusterError::Write { path: self.wanted.join(path), source }
+    }
+
+    /// Writes one file: 0600 if it is a secret, else 0644. Its folders are 0700.
+    pub fn write(&self, path: &Path, bytes: &[u8], secret: bool) -> Result<(), ClusterError> {
+        let full = self.making.path().join(path);
+        let write = || {
+            if let Some(folder) = full.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            }
+            let mode = if secret { 0o600 } else { 0o644 };
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&full)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|source| self.failed(path, source))
+    }
+
+    /// Gives the folder its place.
+    pub fn finish(self) -> Result<(), ClusterError> {
+        let from = self.making.path().to_owned();
+        if self.wanted.symlink_metadata().is_ok() {
+            return Err(ClusterError::Exists(self.wanted));
+        }
+        std::fs::rename(&from, &self.wanted).map_err(|source| ClusterError::Write { path: self.wanted, source })?;
+        // The folder has moved: nothing is left to remove.
+        let _ = self.making.keep();
+        Ok(())
+    }
+}

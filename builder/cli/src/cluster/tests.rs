@@ -1,0 +1,202 @@
+use super::*;
+use nodeimg_contract::image::Role;
+use nodeimg_contract::seed::{MetaData, UserData};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use x509_parser::pem::parse_x509_pem;
+
+fn control_plane(name: &str, address: std::net::IpAddr) -> nodeimg_contract::seed::ControlPlane {
+    nodeimg_contract::seed::ControlPlane { name: name.to_owned(), address }
+}
+
+fn spec(out: PathBuf) -> ClusterSpec {
+    let node = control_plane("cp1", "192.0.2.11".parse().expect("an address"));
+    ClusterSpec {
+        issued_at: "2026-11-22T12:00:00Z".parse().expect("a time"),
+        ..ClusterSpec::with_defaults("lab", out, vec![node], "api.kube.example.net")
+    }
+}
+
+fn made() -> (tempfile::TempDir, Made) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = new(&spec(folder.path().join("lab"))).expect("a cluster");
+    (folder, made)
+}
+
+fn user_data(made: &Made) -> UserData {
+    let text = std::fs::read_to_string(made.nodes[0].seed_folder.join("user-data")).expect("user-data");
+    assert!(text.starts_with("#cloud-config\n"));
+    serde_saphyr::from_str(&text).expect("YAML of contract's type")
+}
+
+#[test]
+fn what_was_written_reads_back() {
+    let (_folder, made) = made();
+    let data = user_data(&made);
+    let seed = data.nodeimg.expect("our key");
+    assert_eq!((data.hostname.as_deref(), seed.role, seed.cluster.as_str()), (Some("cp1"), Role::ControlPlane, "lab"));
+    assert_eq!(seed.endpoint.addresses, [seed.control_planes[0].address]);
+    let permit = seed.formation.expect("formation").permit.expect("a permit");
+    assert_eq!((permit.nonce.len(), &permit.cluster), (32, &made.uuid));
+    assert_eq!(permit.not_after.to_string(), "2026-11-29T12:00:00Z");
+    assert_eq!(seed.bootstrap_tokens.len(), 1);
+    let meta = std::fs::read_to_string(made.nodes[0].seed_folder.join("meta-data")).expect("meta-data");
+    let meta: MetaData = serde_saphyr::from_str(&meta).expect("YAML");
+    assert_eq!(meta.local_hostname.as_deref(), Some("cp1"));
+    let pki = seed.pki.expect("a PKI");
+    let on_disk = std::fs::read_to_string(made.folder.join("pki/ca.key")).expect("a key");
+    assert_eq!(pki.ca.key, on_disk, "PEM survives YAML byte for byte");
+}
+
+#[test]
+fn certificates_are_kubeadms() {
+    let (_folder, made) = made();
+    let pki = user_data(&made).nodeimg.expect("our key").pki.expect("a PKI");
+    for (pair, name) in
+        [(&pki.ca, "kubernetes"), (&pki.etcd_ca, "etcd-ca"), (&pki.front_proxy_ca, "front-proxy-ca")]
+    {
+        let (_, pem) = parse_x509_pem(pair.certificate.as_bytes()).expect("PEM");
+        let certificate = pem.parse_x509().expect("X.509");
+        assert_eq!(certificate.subject().to_string(), format!("CN={name}"));
+        assert!(certificate.is_ca());
+        certificate.verify_signature(None).expect("signed by itself");
+        let validity = certificate.validity();
+        let days = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 86_400;
+        assert_eq!(days, 3650);
+        let issued = "2026-11-22T12:00:00Z".parse::<Timestamp>().expect("a time").as_second();
+        assert_eq!(issued - validity.not_before.timestamp(), 3600);
+    }
+    assert!(pki.service_account.certificate.starts_with("-----BEGIN PUBLIC KEY-----"));
+}
+
+#[test]
+fn the_administrator_is_signed_by_the_clusters_ca() {
+    use base64::Engine;
+    let (_folder, made) = made();
+    let text = std::fs::read_to_string(&made.kubeconfig).expect("a kubeconfig");
+    let config: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    assert_eq!(config["clusters"][0]["cluster"]["server"], "https://api.kube.example.net:6443");
+    let decode = |value: &serde_json::Value| {
+        let text = value.as_str().expect("base64");
+        base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
+    };
+    let ca = decode(&config["clusters"][0]["cluster"]["certificate-authority-data"]);
+    let admin = decode(&config["users"][0]["user"]["client-certificate-data"]);
+    let (_, ca) = parse_x509_pem(&ca).expect("PEM");
+    let (_, admin) = parse_x509_pem(&admin).expect("PEM");
+    let (ca, admin) = (ca.parse_x509().expect("X.509"), admin.parse_x509().expect("X.509"));
+    admin.verify_signature(Some(ca.public_key())).expect("signed by the cluster's CA");
+    assert_eq!(admin.issuer(), ca.subject());
+    assert_eq!(admin.subject().to_string(), "CN=kubernetes-admin, O=kubeadm:cluster-admins");
+}
+
+#[test]
+fn secrets_are_for_their_owner_alone() {
+    let (_folder, made) = made();
+    let mut folders = vec![made.folder.clone()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        assert_eq!(folder.metadata().expect("a folder").permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let public = path.extension().is_some_and(|extension| extension == "crt" || extension == "pub");
+            let mode = path.metadata().expect("a file").permissions().mode() & 0o777;
+            assert_eq!(mode, if public { 0o644 } else { 0o600 }, "{}", path.display());
+        }
+    }
+    assert_eq!(files, 13);
+}
+
+#[test]
+fn nothing_is_overwritten_and_nothing_is_left_behind() {
+    let (folder, made) = made();
+    let before = std::fs::read(&made.kubeconfig).expect("a kubeconfig");
+    let error = new(&spec(made.folder.clone())).expect_err("refused");
+    assert!(error.to_string().contains("exists already\nhelp: "), "{error}");
+    assert_eq!(std::fs::read(&made.kubeconfig).expect("a kubeconfig"), before);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn the_disk_holds_the_same_documents() {
+    let (_folder, made) = made();
+    let bytes = std::fs::read(&made.nodes[0].seed_disk).expect("an image");
+    let disk = fatfs::FileSystem::new(std::io::Cursor::new(bytes), fatfs::FsOptions::new()).expect("FAT");
+    assert_eq!(disk.volume_label(), "cidata");
+    for name in ["meta-data", "user-data", "network-config"] {
+        let mut text = String::new();
+        disk.root_dir().open_file(name).expect("a document").read_to_string(&mut text).expect("text");
+        assert_eq!(text, std::fs::read_to_string(made.nodes[0].seed_folder.join(name)).expect("a document"));
+    }
+}
+
+#[test]
+fn what_is_printed_says_where_and_holds_no_secret() {
+    let (folder, made) = made();
+    let printed = made.to_string();
+    let seed = user_data(&made).nodeimg.expect("our key");
+    let token = seed.bootstrap_tokens[0].token.clone();
+    let nonce = seed.formation.expect("formation").permit.expect("a permit").nonce;
+    assert!(!printed.contains(&token) && !printed.contains(&nonce) && !printed.contains("PRIVATE"));
+    let printed = printed.replace(&folder.path().display().to_string(), "").replace(&made.uuid, "UUID");
+    insta::assert_snapshot!(printed);
+}
+
+#[test]
+fn what_cannot_become_a_cluster_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = || spec(folder.path().join("lab"));
+    let node = |name: &str, address: &str| control_plane(name, address.parse().expect("an address"));
+    let nodes = |n: usize| (1..=n).map(|i| node(&format!("cp{i}"), &format!("192.0.2.{i}"))).collect::<Vec<_>>();
+    let net = |text: &str| Some(text.to_owned());
+    let fixed = |address: &str| NodeNetwork::Static {
+        address: address.parse().expect("a network"),
+        gateway: Some("192.0.2.1".parse().expect("an address")),
+        dns: vec![],
+    };
+    let cases = [
+        ("exists", ClusterSpec { out: folder.path().to_owned(), ..good() }),
+        ("even", ClusterSpec { control_planes: nodes(2), ..good() }),
+        ("even", ClusterSpec { control_planes: nodes(4), ..good() }),
+        ("yet", ClusterSpec { control_planes: nodes(3), ..good() }),
+        ("yet", ClusterSpec { control_planes: nodes(5), ..good() }),
+        ("a list", ClusterSpec { control_planes: vec![], ..good() }),
+        ("a DNS name", ClusterSpec { endpoint_name: "192.0.2.10".into(), ..good() }),
+        ("a DNS name", ClusterSpec { endpoint_name: "[2001:db8::1]".into(), ..good() }),
+        ("a DNS name", ClusterSpec { endpoint_name: "api..example".into(), ..good() }),
+        ("a DNS name", ClusterSpec { endpoint_name: "192.0.2.300".into(), ..good() }),
+        ("a name with a port", ClusterSpec { endpoint_port: 0, ..good() }),
+        ("RFC 1123", ClusterSpec { name: "Lab".into(), ..good() }),
+        ("RFC 1123", ClusterSpec { control_planes: vec![node("cp_1", "192.0.2.1")], ..good() }),
+        ("can have", ClusterSpec { control_planes: vec![node("cp1", "127.0.0.1")], ..good() }),
+        ("outside", ClusterSpec { control_planes: vec![node("cp1", "10.244.1.1")], ..good() }),
+        ("a network", ClusterSpec { pod_subnet: net("10.244.0.1/16"), ..good() }),
+        ("apart", ClusterSpec { service_subnet: net("10.244.128.0/20"), ..good() }),
+        ("between", ClusterSpec { permit_lifetime: jiff::SignedDuration::ZERO, ..good() }),
+        ("the control plane's", ClusterSpec { network: fixed("192.0.2.12/24"), ..good() }),
+        ("in the node's", ClusterSpec { network: fixed("192.0.2.11/29"), ..good() }),
+    ];
+    for (wanted, spec) in cases {
+        let error = new(&spec).expect_err(wanted).to_string();
+        assert!(error.contains(wanted) && error.contains("\nhelp: "), "{wanted}: {error}");
+    }
+    assert!(!folder.path().join("lab").exists());
+}
+
+#[test]
+fn a_static_network_names_the_nodes_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let network = NodeNetwork::Static {
+        address: "192.0.2.11/24".parse().expect("a network"),
+        gateway: Some("192.0.2.1".parse().expect("an address")),
+        dns: vec!["192.0.2.53".parse().expect("an address")],
+    };
+    let made = new(&ClusterSpec { network, ..spec(folder.path().join("lab")) }).expect("a cluster");
+    let text = std::fs::read_to_string(made.nodes[0].seed_folder.join("network-config")).expect("a document");
+    insta::assert_snapshot!(text);
+}
