@@ -66,10 +66,14 @@ pub enum ClusterError {
         source: std::io::Error,
     },
     /// A folder without seed.
-    #[error("\"{0}\" holds no seed\nhelp: give a folder with user-data and meta-data, as nodeimg cluster new makes them")]
+    #[error(
+        "\"{0}\" holds no seed\nhelp: give a folder with user-data and meta-data, as nodeimg cluster new makes them"
+    )]
     NoSeed(PathBuf),
     /// Making keys or certificates failed.
-    #[error("cannot make the certificate \"{subject}\": {cause}\nhelp: this is a defect of nodeimg; please report it")]
+    #[error(
+        "cannot make the certificate \"{subject}\": {cause}\nhelp: this is a defect of nodeimg; please report it"
+    )]
     Certificate {
         /// Common name.
         subject: String,
@@ -174,7 +178,11 @@ impl fmt::Display for Made {
         writeln!(f, "Cluster \"{}\" ({}): {count}, endpoint {}\n", self.name, self.uuid, self.server)?;
         for node in &self.nodes {
             writeln!(f, "  {}", node.seed_disk.display())?;
-            writeln!(f, "      seed of {}: a disk with the label cidata, to attach at its first boot", node.name)?;
+            writeln!(
+                f,
+                "      seed of {}: a disk with the label cidata, to attach at its first boot",
+                node.name
+            )?;
             writeln!(f, "  {}/", node.seed_folder.display())?;
             writeln!(f, "      the same as files")?;
         }

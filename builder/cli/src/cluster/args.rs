@@ -94,7 +94,8 @@ fn endpoint(text: &str) -> Result<(String, u16), ClusterError> {
 fn lifetime(text: &str) -> Result<SignedDuration, String> {
     let wanted = "give a number and d, h or m, like 7d";
     let unit = text.chars().last().ok_or(wanted)?;
-    let number: i64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).filter(|n| *n > 0).ok_or(wanted)?;
+    let number: i64 =
+        text.strip_suffix(unit).and_then(|n| n.parse().ok()).filter(|n| *n > 0).ok_or(wanted)?;
     let seconds = match unit {
         'd' => number.checked_mul(86_400),
         'h' => number.checked_mul(3_600),
@@ -111,8 +112,10 @@ fn network(text: &str) -> Result<NodeNetwork, String> {
     let wanted = "give dhcp or static:ADDRESS/PREFIX[,GATEWAY[,DNS…]]";
     let mut parts = text.strip_prefix("static:").ok_or(wanted)?.split(',');
     let address = parts.next().unwrap_or_default();
-    let address = address.parse().map_err(|_| format!("\"{address}\" has no address and prefix length; {wanted}"))?;
-    let parse = |part: &str| part.parse::<IpAddr>().map_err(|_| format!("\"{part}\" is not an IP address; {wanted}"));
+    let address =
+        address.parse().map_err(|_| format!("\"{address}\" has no address and prefix length; {wanted}"))?;
+    let parse =
+        |part: &str| part.parse::<IpAddr>().map_err(|_| format!("\"{part}\" is not an IP address; {wanted}"));
     let gateway = parts.next().filter(|part| !part.is_empty()).map(parse).transpose()?;
     let dns = parts.map(parse).collect::<Result<_, _>>()?;
     Ok(NodeNetwork::Static { address, gateway, dns })

@@ -1,6 +1,8 @@
 //! A seed as a NoCloud disk: a small FAT image with the label `cidata`, the same bytes for the same documents.
 
-use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider, format_volume};
+use fatfs::{
+    Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider, format_volume,
+};
 use nodeimg_contract::partition::SEED_LABEL;
 use sha2::{Digest, Sha256};
 use std::io::{Cursor, Write};

@@ -1,9 +1,9 @@
 //! A new folder that appears whole or not at all, readable by its owner alone.
 
 use super::ClusterError;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A folder in the making, beside the place that it will have; removed when dropped unfinished.
@@ -25,8 +25,11 @@ impl NewFolder {
         };
         let failed = |source| ClusterError::Write { path: wanted.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
-        // tempfile gives a folder that its owner alone may enter.
-        let making = tempfile::Builder::new().prefix(&format!(".{name}.")).tempdir_in(parent).map_err(failed)?;
+        let making = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .map_err(failed)?;
         Ok(Self { wanted: wanted.to_owned(), making })
     }
 
@@ -56,7 +59,8 @@ impl NewFolder {
         if self.wanted.symlink_metadata().is_ok() {
             return Err(ClusterError::Exists(self.wanted));
         }
-        std::fs::rename(&from, &self.wanted).map_err(|source| ClusterError::Write { path: self.wanted, source })?;
+        std::fs::rename(&from, &self.wanted)
+            .map_err(|source| ClusterError::Write { path: self.wanted, source })?;
         // The folder has moved: nothing is left to remove.
         let _ = self.making.keep();
         Ok(())

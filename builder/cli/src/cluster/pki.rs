@@ -7,8 +7,8 @@ use super::ClusterError;
 use jiff::Timestamp;
 use nodeimg_contract::seed::{KeyPair as SeedKeyPair, Pki as SeedPki};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use std::time::Duration;
 
@@ -104,8 +104,11 @@ fn ca(name: &str, now: Timestamp) -> Result<Ca, ClusterError> {
     let key = key(name)?;
     let mut params = params(name, now, CA_DAYS)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages =
-        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+        KeyUsagePurpose::KeyCertSign,
+    ];
     let dns = name.try_into().map_err(|error| failed(name, &error))?;
     params.subject_alt_names = vec![SanType::DnsName(dns)];
     let pem = params.self_signed(&key).map_err(|error| failed(name, &error))?.pem();

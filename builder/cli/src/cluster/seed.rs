@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{
-    BootstrapToken, ControlPlane, Endpoint, EndpointMode, Formation, Kubernetes, MetaData, NodeSeed, Ntp, Pki, UserData,
+    BootstrapToken, ControlPlane, Endpoint, EndpointMode, Formation, Kubernetes, MetaData, NodeSeed, Ntp,
+    Pki, UserData,
 };
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -56,7 +56,12 @@ pub struct ClusterSpec {
 
 impl ClusterSpec {
     /// A cluster with every default: what the first command of the README needs.
-    pub fn with_defaults(name: &str, out: PathBuf, control_planes: Vec<ControlPlane>, endpoint_name: &str) -> Self {
+    pub fn with_defaults(
+        name: &str,
+        out: PathBuf,
+        control_planes: Vec<ControlPlane>,
+        endpoint_name: &str,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             out,
@@ -90,14 +95,23 @@ const LONGEST_PERMIT: SignedDuration = SignedDuration::from_hours(366 * 24);
 impl ClusterSpec {
     /// Refuses what cannot become a cluster.
     pub(super) fn check(&self) -> Result<Checked, ClusterError> {
-        const SHORT: &str = "use a to z, 0 to 9 and \"-\", at most 63 of them, with a letter or digit at both ends";
-        let value = |what, value: &str, wanted, help| ClusterError::Value { what, value: value.into(), wanted, help };
+        const SHORT: &str =
+            "use a to z, 0 to 9 and \"-\", at most 63 of them, with a letter or digit at both ends";
+        let value =
+            |what, value: &str, wanted, help| ClusterError::Value { what, value: value.into(), wanted, help };
         if !is_label(&self.name) {
             return Err(value("cluster name", &self.name, "an RFC 1123 label", SHORT));
         }
         match self.control_planes.len() {
             1 => {}
-            0 => return Err(value("list of control planes", "", "a list with one node", "give --control-plane NAME=ADDRESS")),
+            0 => {
+                return Err(value(
+                    "list of control planes",
+                    "",
+                    "a list with one node",
+                    "give --control-plane NAME=ADDRESS",
+                ));
+            }
             n if n % 2 == 0 => return Err(ClusterError::Even(n)),
             n => return Err(ClusterError::NotYet(n)),
         }
@@ -107,7 +121,12 @@ impl ClusterSpec {
             }
             if !is_host(node.address) {
                 let help = "give the address that other nodes reach this one at";
-                return Err(value("node address", &node.address.to_string(), "an address that a node can have", help));
+                return Err(value(
+                    "node address",
+                    &node.address.to_string(),
+                    "an address that a node can have",
+                    help,
+                ));
             }
         }
         self.check_endpoint()?;
@@ -135,7 +154,12 @@ impl ClusterSpec {
         let sensible = lifetime >= SignedDuration::from_mins(1) && lifetime <= LONGEST_PERMIT;
         let Some(permit_ends) = ends.filter(|_| sensible) else {
             let help = "give --permit-lifetime like 7d or 12h";
-            return Err(value("permit lifetime", &format!("{lifetime:#}"), "between a minute and a year", help));
+            return Err(value(
+                "permit lifetime",
+                &format!("{lifetime:#}"),
+                "between a minute and a year",
+                help,
+            ));
         };
         let endpoint_addresses = match self.endpoint_addresses.is_empty() {
             true => self.control_planes.iter().map(|node| node.address).collect(),
@@ -146,9 +170,11 @@ impl ClusterSpec {
 
     fn check_endpoint(&self) -> Result<(), ClusterError> {
         let name = &self.endpoint_name;
-        let value = |wanted, help| ClusterError::Value { what: "endpoint", value: name.clone(), wanted, help };
+        let value =
+            |wanted, help| ClusterError::Value { what: "endpoint", value: name.clone(), wanted, help };
         if name.parse::<IpAddr>().is_ok() || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-            let help = "an endpoint outlives every address: give a name, and its addresses with --endpoint-address";
+            let help =
+                "an endpoint outlives every address: give a name, and its addresses with --endpoint-address";
             return Err(value("a DNS name", help));
         }
         let labels: Vec<&str> = name.split('.').collect();
@@ -185,7 +211,10 @@ impl ClusterSpec {
 
 fn is_label(text: &str) -> bool {
     let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn is_host(address: IpAddr) -> bool {

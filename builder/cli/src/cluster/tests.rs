@@ -34,7 +34,10 @@ fn what_was_written_reads_back() {
     let (_folder, made) = made();
     let data = user_data(&made);
     let seed = data.nodeimg.expect("our key");
-    assert_eq!((data.hostname.as_deref(), seed.role, seed.cluster.as_str()), (Some("cp1"), Role::ControlPlane, "lab"));
+    assert_eq!(
+        (data.hostname.as_deref(), seed.role, seed.cluster.as_str()),
+        (Some("cp1"), Role::ControlPlane, "lab")
+    );
     assert_eq!(seed.endpoint.addresses, [seed.control_planes[0].address]);
     let permit = seed.formation.expect("formation").permit.expect("a permit");
     assert_eq!((permit.nonce.len(), &permit.cluster), (32, &made.uuid));
@@ -96,7 +99,12 @@ fn secrets_are_for_their_owner_alone() {
     let mut folders = vec![made.folder.clone()];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
-        assert_eq!(folder.metadata().expect("a folder").permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        assert_eq!(
+            folder.metadata().expect("a folder").permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            folder.display()
+        );
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
@@ -152,7 +160,8 @@ fn what_cannot_become_a_cluster_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let good = || spec(folder.path().join("lab"));
     let node = |name: &str, address: &str| control_plane(name, address.parse().expect("an address"));
-    let nodes = |n: usize| (1..=n).map(|i| node(&format!("cp{i}"), &format!("192.0.2.{i}"))).collect::<Vec<_>>();
+    let nodes =
+        |n: usize| (1..=n).map(|i| node(&format!("cp{i}"), &format!("192.0.2.{i}"))).collect::<Vec<_>>();
     let net = |text: &str| Some(text.to_owned());
     let fixed = |address: &str| NodeNetwork::Static {
         address: address.parse().expect("a network"),
