@@ -16,7 +16,7 @@ use files::EtcFiles;
 use netlink::Netlink;
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::status::milestone;
-use nodeimg_init_core::network::NetworkSpec;
+use nodeimg_init_core::network::{LinkMatch, LinkSpec, NetworkSpec};
 use nodeimg_init_core::node_config::{NetworkFacts, Source, Sourced};
 use nodeimg_init_core::resolv::Dns;
 use std::net::IpAddr;
@@ -187,13 +187,25 @@ impl Network {
             if known.contains_key(&link.index) || link.name == "lo" {
                 continue;
             }
-            let means = |entry: &nodeimg_init_core::network::LinkSpec| match entry.matches {
-                nodeimg_init_core::network::LinkMatch::EveryEthernet => link.physical,
-                _ => entry.matches.fits(&link.name, link.mac),
+            let means = |entry: &LinkSpec| match &entry.matches {
+                LinkMatch::EveryEthernet => link.physical,
+                // A pattern means hardware: pods bring links of their own, and their names fit patterns too.
+                LinkMatch::Link { name: Some(name), .. } if name.contains(['*', '?', '[']) => {
+                    link.physical && entry.matches.fits(&link.name, link.mac)
+                }
+                LinkMatch::Link { name: None, .. } => {
+                    link.physical && entry.matches.fits(&link.name, link.mac)
+                }
+                LinkMatch::Link { .. } => entry.matches.fits(&link.name, link.mac),
             };
             let Some((entry, wanted)) = spec.links.iter().enumerate().find(|(_, entry)| means(entry)) else {
                 continue;
             };
+            // One address is for one link, however many a pattern means.
+            let taken = self.table.snapshot().1.values().any(|state| state.entry == entry);
+            if taken && !wanted.addresses.is_empty() {
+                continue;
+            }
             if !self.table.add(generation, link.index, link.name.clone(), entry) {
                 continue;
             }
