@@ -24,6 +24,7 @@ use nodeimg_contract::status::{Phase, milestone};
 use nodeimg_init_core::formation::{Action, ClusterStep, Event, Now, Seeded, State, step};
 use nodeimg_init_core::kubeadm;
 use nodeimg_init_core::node_config::NodeConfig;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -63,6 +64,7 @@ impl Formation<'_> {
         let mut state = State::new(Seeded::new(&self.config, &self.image.addons));
         let Some(disks) = self.insist(|| records::read()) else { return };
         let mut event = disks;
+        let opened = Cell::new(None);
         loop {
             let (next, actions) = step(&state, event, now());
             state = next;
@@ -77,7 +79,9 @@ impl Formation<'_> {
                     Event::Tick
                 }
                 action => {
-                    let Some(event) = self.insist(|| self.perform(&action, start_kubelet)) else { return };
+                    let Some(event) = self.insist(|| self.perform(&action, &opened, start_kubelet)) else {
+                        return;
+                    };
                     event
                 }
             };
@@ -132,7 +136,8 @@ impl Formation<'_> {
     fn perform(
         &self,
         action: &Action,
-        start_kubelet: &mut dyn FnMut(Vec<String>) -> Result<(), Fault>,
+        opened: &Cell<Option<jiff::Timestamp>>,
+        start_kubelet: StartKubelet<'_>,
     ) -> Result<Event, Fault> {
         match action {
             Action::WriteRecord(record) => {
@@ -154,6 +159,7 @@ impl Formation<'_> {
             }
             Action::OpenGate(_) => {
                 prepare::before_the_kubelet(self)?;
+                opened.set(Some(jiff::Timestamp::now()));
                 start_kubelet(kubeadm::kubelet_arguments(&self.config))?;
                 self.reporter.milestone(milestone::KUBELET);
                 Ok(Event::GateOpened)
@@ -172,7 +178,7 @@ impl Formation<'_> {
                 files::remove(phases::SUPER_ADMIN)?;
                 Ok(Event::SuperAdminRemoved)
             }
-            Action::AwaitNode => nodes::await_ready(self).map(|()| Event::NodeReady),
+            Action::AwaitNode => nodes::await_ready(self, opened.get()).map(|()| Event::NodeReady),
             Action::Steady | Action::Refuse(_) => Ok(Event::Tick),
         }
     }

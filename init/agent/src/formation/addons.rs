@@ -50,7 +50,8 @@ pub fn apply(f: &Formation<'_>, name: &str) -> Result<(), Fault> {
         .arg("--filename")
         .arg(&file)
         .env_clear();
-    f.processes.check(command, LIMIT).map(drop).map_err(|e| failed(name, phases::said(&e)))
+    f.processes.check(command, LIMIT).map_err(|e| failed(name, phases::said(&e)))?;
+    files::empty(RUN)
 }
 
 /// Takes `forward` out of the Corefile that kubeadm has just made. CoreDNS has not started yet: its pods wait for the

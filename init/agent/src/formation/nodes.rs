@@ -50,8 +50,9 @@ pub fn await_api(f: &Formation<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns when the Node is Ready.
-pub fn await_ready(f: &Formation<'_>) -> Result<(), Fault> {
+/// Returns when the Node is Ready by the word of the kubelet that was started at `opened`: after a power cut the object
+/// says for a while what it said before.
+pub fn await_ready(f: &Formation<'_>, opened: Option<jiff::Timestamp>) -> Result<(), Fault> {
     let fault = Fault {
         code: Code::NodeNotReady,
         object: f.config.name.value.to_string(),
@@ -62,8 +63,9 @@ pub fn await_ready(f: &Formation<'_>) -> Result<(), Fault> {
     let api = Api::connect(&f.config)?;
     loop {
         match condition(f, &api) {
-            Ok((true, _)) => break,
-            Ok((false, why)) => wait.cause(why),
+            Ok(Condition { ready: true, heartbeat, .. }) if is_fresh(heartbeat, opened) => break,
+            Ok(Condition { ready: true, .. }) => wait.cause("the kubelet has not reported since this boot"),
+            Ok(Condition { message, .. }) => wait.cause(message),
             Err(e) => wait.cause(e.cause),
         }
         if !f.pause(ASK_PAUSE) {
@@ -81,10 +83,10 @@ pub fn watch(f: &Formation<'_>) {
     while f.pause(LOOK) {
         // Reading the credentials again each time: kubeadm renews them.
         match Api::connect(&f.config).and_then(|api| condition(f, &api)) {
-            Ok((ready, _)) => {
+            Ok(condition) => {
                 missed = 0;
                 f.reporter.clear_fault(Code::ApiNotReady);
-                f.reporter.ready(ready);
+                f.reporter.ready(condition.ready);
             }
             // One lost answer is a restart of the API server, not news.
             Err(fault) => {
@@ -98,18 +100,39 @@ pub fn watch(f: &Formation<'_>) {
     }
 }
 
-/// The Node's Ready condition, and why.
-fn condition(f: &Formation<'_>, api: &Api) -> Result<(bool, String), Fault> {
+/// The Node's Ready condition.
+#[derive(Debug, PartialEq, Eq)]
+struct Condition {
+    ready: bool,
+    message: String,
+    /// When the kubelet last wrote it, in whole seconds.
+    heartbeat: Option<jiff::Timestamp>,
+}
+
+impl Condition {
+    fn not_yet(message: &str) -> Self {
+        Self { ready: false, message: message.into(), heartbeat: None }
+    }
+}
+
+fn is_fresh(heartbeat: Option<jiff::Timestamp>, opened: Option<jiff::Timestamp>) -> bool {
+    match (heartbeat, opened) {
+        (Some(heartbeat), Some(opened)) => heartbeat.as_second() >= opened.as_second(),
+        _ => false,
+    }
+}
+
+fn condition(f: &Formation<'_>, api: &Api) -> Result<Condition, Fault> {
     let path = format!("/api/v1/nodes/{}", f.config.name.value);
     let answer = api.get(&path)?;
     match answer.status {
         200 => Ok(ready_condition(&answer.body)),
-        404 => Ok((false, "the kubelet has not registered the node yet".into())),
+        404 => Ok(Condition::not_yet("the kubelet has not registered the node yet")),
         _ => Err(answer.fault(&path)),
     }
 }
 
-fn ready_condition(node: &[u8]) -> (bool, String) {
+fn ready_condition(node: &[u8]) -> Condition {
     let node: serde_json::Value = serde_json::from_slice(node).unwrap_or_default();
     let conditions = node.pointer("/status/conditions").and_then(|c| c.as_array());
     let text =
@@ -118,21 +141,34 @@ fn ready_condition(node: &[u8]) -> (bool, String) {
         .into_iter()
         .flatten()
         .find(|c| text(c, "type") == "Ready")
-        .map(|c| (text(c, "status") == "True", text(c, "message")))
-        .unwrap_or((false, "the node has no Ready condition yet".into()))
+        .map(|c| Condition {
+            ready: text(c, "status") == "True",
+            message: text(c, "message"),
+            heartbeat: text(c, "lastHeartbeatTime").parse().ok(),
+        })
+        .unwrap_or_else(|| Condition::not_yet("the node has no Ready condition yet"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ready_condition;
+    use super::*;
 
     #[test]
     fn readiness_is_read_from_the_condition() {
-        let node = br#"{"status":{"conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"False","message":"no CNI"}]}}"#;
-        assert_eq!(ready_condition(node), (false, "no CNI".into()));
-        let ready = String::from_utf8_lossy(node)
-            .replace("\"Ready\",\"status\":\"False\"", "\"Ready\",\"status\":\"True\"");
-        assert!(ready_condition(ready.as_bytes()).0);
-        assert!(!ready_condition(b"{").0);
+        let node = r#"{"status":{"conditions":[{"type":"MemoryPressure","status":"False"},
+            {"type":"Ready","status":"False","message":"no CNI","lastHeartbeatTime":"2026-01-01T00:00:10Z"}]}}"#;
+        let condition = ready_condition(node.as_bytes());
+        assert_eq!((condition.ready, condition.message.as_str()), (false, "no CNI"));
+        let ready = node.replace("\"Ready\",\"status\":\"False\"", "\"Ready\",\"status\":\"True\"");
+        assert!(ready_condition(ready.as_bytes()).ready);
+        assert!(!ready_condition(b"{").ready);
+    }
+
+    #[test]
+    fn what_was_said_before_this_boot_does_not_count() {
+        let at = |t: &str| Some(t.parse().expect("a time"));
+        assert!(!is_fresh(at("2026-01-01T00:00:09Z"), at("2026-01-01T00:00:10.9Z")));
+        assert!(is_fresh(at("2026-01-01T00:00:10Z"), at("2026-01-01T00:00:10.9Z")));
+        assert!(!is_fresh(None, at("2026-01-01T00:00:10Z")));
     }
 }

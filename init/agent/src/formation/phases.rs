@@ -76,7 +76,8 @@ fn run(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duratio
     let mut command = Command::new("/usr/bin/kubeadm");
     command.args(kubeadm::init_arguments(phases, &file.display().to_string()));
     command.env_clear().env("PATH", NO_PROGRAMS);
-    f.processes.check(command, limit).map(drop).map_err(|e| failed(&object, said(&e)))
+    f.processes.check(command, limit).map_err(|e| failed(&object, said(&e)))?;
+    files::remove(&file)
 }
 
 fn failed(object: &str, cause: String) -> Fault {
