@@ -51,8 +51,9 @@ impl ModuleIndex {
         for line in alias.lines() {
             let mut words = line.split_whitespace();
             if let (Some("alias"), Some(pattern), Some(module)) = (words.next(), words.next(), words.next()) {
-                let bucket = bucket(pattern).unwrap_or_default().to_owned();
-                index.aliases.entry(bucket).or_default().push((pattern.to_owned(), module_name(module)));
+                let pattern = normal(pattern);
+                let bucket = bucket(&pattern).unwrap_or_default().to_owned();
+                index.aliases.entry(bucket).or_default().push((pattern, module_name(module)));
             }
         }
         index.builtin = builtin.lines().filter(|l| !l.is_empty()).map(module_name).collect();
@@ -84,10 +85,11 @@ impl ModuleIndex {
 
     /// Modules whose alias matches, in the order of `modules.alias`, each once.
     pub fn matching(&self, modalias: &str) -> Vec<&str> {
+        let modalias = normal(modalias);
         let mut found: Vec<&str> = Vec::new();
-        for key in [bucket(modalias).unwrap_or_default(), ""] {
+        for key in [bucket(&modalias).unwrap_or_default(), ""] {
             for (pattern, module) in self.aliases.get(key).into_iter().flatten() {
-                if !found.contains(&module.as_str()) && glob_matches(pattern, modalias) {
+                if !found.contains(&module.as_str()) && glob_matches(pattern, &modalias) {
                     found.push(module);
                 }
             }
@@ -102,23 +104,27 @@ impl ModuleIndex {
     /// (built in, or not part of this image).
     pub fn closure(&self, name: &str) -> Vec<(String, &str)> {
         let mut order = Vec::new();
-        let mut seen = BTreeSet::new();
-        let name = module_name(name);
-        if self.files.contains_key(&name) {
-            self.visit(&name, &mut seen, &mut order);
-        } else {
-            for module in self.matching(&name) {
-                self.visit(module, &mut seen, &mut order);
-            }
-        }
+        self.visit(&module_name(name), &mut BTreeSet::new(), &mut order);
         order
+    }
+
+    /// Modules with this alias, `-` and `_` being the same. Soft dependencies name algorithms (`crypto-crc32c`), which
+    /// only an alias tells the modules of.
+    fn named_by_alias<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let plain = self.aliases.get("").into_iter().flatten();
+        plain.filter(move |(alias, _)| alias.replace('-', "_") == name).map(|(_, module)| module.as_str())
     }
 
     fn visit<'a>(&'a self, name: &str, seen: &mut BTreeSet<String>, order: &mut Vec<(String, &'a str)>) {
         if seen.len() >= MAX_CLOSURE || !seen.insert(name.to_owned()) {
             return;
         }
-        let Some(module) = self.files.get(name) else { return };
+        let Some(module) = self.files.get(name) else {
+            for module in self.named_by_alias(name) {
+                self.visit(module, seen, order);
+            }
+            return;
+        };
         for before in module.before.iter().chain(module.needs.iter().rev()) {
             self.visit(before, seen, order);
         }
@@ -127,6 +133,20 @@ impl ModuleIndex {
             self.visit(after, seen, order);
         }
     }
+}
+
+/// `-` and `_` are the same in aliases as in names, but not within brackets (kmod's rule).
+fn normal(alias: &str) -> String {
+    let mut depth = 0u32;
+    let plain = |c| {
+        match c {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if c == '-' && depth == 0 { '_' } else { c }
+    };
+    alias.chars().map(plain).collect()
 }
 
 /// What stands before the first colon, where that is plain text.
@@ -199,17 +219,31 @@ mod tests {
 
     const DEP: &str = "kernel/a/virtio_blk.ko.xz:\nkernel/fs/erofs/erofs.ko.xz: kernel/lib/libcrc32c.ko.xz kernel/fs/netfs.ko.xz\n\
         kernel/lib/libcrc32c.ko.xz:\nkernel/fs/netfs.ko.xz:\nkernel/md/dm-verity.ko.xz: kernel/md/dm-bufio.ko.xz kernel/md/dm-mod.ko.xz\n\
+kernel/crypto/crc32c_generic.ko.xz:\n\
         kernel/md/dm-bufio.ko.xz: kernel/md/dm-mod.ko.xz\nkernel/md/dm-mod.ko.xz:\nbad line\n";
     const ALIAS: &str = "# aliases\nalias pci:v00001AF4d00001001sv*sd*bc*sc*i* virtio_pci\nalias virtio:d00000002v* virtio_blk\n\
-        alias fs-erofs erofs\nalias cpu:type:x86,ven*fam*mod*:feature:*0099* aesni_intel\n";
+        alias fs-erofs erofs\nalias crc32c crc32c_generic\nalias cpu:type:x86,ven*fam*mod*:feature:*0099* aesni_intel\n";
 
     fn index() -> ModuleIndex {
         ModuleIndex::parse(
             ALIAS,
             DEP,
-            "softdep erofs pre: virtio-blk post: dm_mod\n",
+            "softdep erofs pre: virtio-blk post: dm_mod\nsoftdep libcrc32c pre: crc32c\n",
             "kernel/fs/ext4/ext4.ko\n",
         )
+    }
+
+    /// Debian's kernel: without a crc32c, libcrc32c refuses to load, and with it erofs.
+    #[test]
+    fn soft_dependencies_may_be_aliases() {
+        let index = ModuleIndex::parse(
+            "alias crypto-crc32c crc32c_intel\nalias crc32c crc32c_intel\n",
+            "a/crc32c-intel.ko.xz:\nb/libcrc32c.ko.xz:\nb/ext4.ko.xz: b/libcrc32c.ko.xz\n",
+            "softdep libcrc32c pre: crc32c\nsoftdep ext4 pre: crypto-crc32c\n",
+            "",
+        );
+        let order: Vec<_> = index.closure("ext4").into_iter().map(|(name, _)| name).collect();
+        assert_eq!(order, ["crc32c_intel", "libcrc32c", "ext4"]);
     }
 
     #[test]
@@ -228,8 +262,9 @@ mod tests {
         let names = |n: &str| i.closure(n).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
         assert_eq!(names("dm-verity"), ["dm_mod", "dm_bufio", "dm_verity"]);
         assert_eq!(names("fs-erofs"), names("erofs"));
-        assert_eq!(names("erofs"), ["virtio_blk", "netfs", "libcrc32c", "erofs", "dm_mod"]);
+        assert_eq!(names("erofs"), ["virtio_blk", "netfs", "crc32c_generic", "libcrc32c", "erofs", "dm_mod"]);
         assert!(names("ext4").is_empty());
+        assert_eq!(names("libcrc32c"), ["crc32c_generic", "libcrc32c"]);
     }
 
     #[test]
