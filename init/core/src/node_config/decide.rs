@@ -7,7 +7,7 @@ use super::{
 };
 use crate::seed::Seed;
 use ipnet::IpNet;
-use nodeimg_contract::birth::Permit;
+use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::fault::Code;
 use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::seed::{ControlPlane, EndpointMode, Kubernetes, NodeSeed, Pki};
@@ -84,6 +84,7 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
     let endpoint = d.endpoint(ours, address);
     let kubernetes =
         d.kubernetes(&ours.kubernetes, control_planes.as_deref(), &ours.endpoint.addresses, facts);
+    let method = ours.formation.as_ref().map(|f| f.method).unwrap_or_default();
     let permit = ours.formation.as_ref().and_then(|f| f.permit.as_ref());
     permit.into_iter().for_each(|p| d.permit(p));
     let pki = d.pki(ours.pki.as_ref());
@@ -115,7 +116,7 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
                 address,
                 endpoint,
                 control_planes: Sourced::user_data(list),
-                method: Sourced::or_default(ours.formation.as_ref().map(|f| f.method), Default::default()),
+                method: Sourced { value: method, source: default_source(method == Method::default()) },
                 permit: permit.cloned(),
                 kubernetes,
                 pki,
