@@ -44,9 +44,9 @@ pub fn image(documents: &[(&str, &str)]) -> std::io::Result<Vec<u8>> {
         .bytes_per_cluster(4096)
         .volume_id(volume_id)
         .volume_label(label);
-    format_volume(&mut Cursor::new(&mut disk), options)?;
+    format_volume(Cursor::new(disk.as_mut_slice()), options)?;
     {
-        let files = FileSystem::new(Cursor::new(&mut disk), FsOptions::new().time_provider(&NoTime))?;
+        let files = FileSystem::new(Cursor::new(disk.as_mut_slice()), FsOptions::new().time_provider(&NoTime))?;
         for (name, text) in documents {
             let mut file = files.root_dir().create_file(name)?;
             file.truncate()?;

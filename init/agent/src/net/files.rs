@@ -22,7 +22,8 @@ impl EtcFiles {
     pub fn of_this_node() -> Self {
         Self { etc: paths::RUN_ETC.into(), run: paths::RUN.into() }
     }
-    /// Below another folder: for tests.
+    /// Below another folder.
+    #[cfg(test)]
     pub fn below(folder: &Path) -> Self {
         Self { etc: folder.join("etc"), run: folder.to_owned() }
     }

@@ -102,6 +102,16 @@ impl Netlink {
         self.ask("list the links", list)
     }
 
+    /// Whether something is at the other end of one link; a link that is gone has nothing there.
+    pub fn carrier(&self, index: u32) -> Result<bool, NetlinkError> {
+        let one = async {
+            let mut stream = std::pin::pin!(self.handle.link().get().match_index(index).execute());
+            let message = stream.try_next().await?;
+            Ok(message.and_then(|message| link(&message)).is_some_and(|link| link.carrier))
+        };
+        self.ask(format!("look at link {index}"), one)
+    }
+
     /// Brings a link up.
     pub fn up(&self, index: u32) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(index).up().build();

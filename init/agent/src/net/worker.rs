@@ -80,10 +80,7 @@ impl Worker {
 
     /// Notes the carrier; whether there is one.
     fn look(&self) -> bool {
-        let carrier = match self.netlink.links() {
-            Ok(links) => links.iter().any(|link| link.index == self.link.index && link.carrier),
-            Err(_) => false,
-        };
+        let carrier = self.netlink.carrier(self.link.index).unwrap_or(false);
         self.say(|state| state.carrier = carrier);
         carrier
     }
