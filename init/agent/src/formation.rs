@@ -62,7 +62,7 @@ impl Formation<'_> {
         self.reporter.phase(Phase::Formation);
         cni::watch(&self.reporter, &self.image.addons);
         let mut state = State::new(Seeded::new(&self.config, &self.image.addons));
-        let Some(disks) = self.insist(|| records::read()) else { return };
+        let Some(disks) = self.insist(records::read) else { return };
         let mut event = disks;
         let opened = Cell::new(None);
         loop {
