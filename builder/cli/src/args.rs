@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "nodeimg", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "First steps:
-  nodeimg run profiles/cplane.toml            build a control plane, boot it in a VM, stay until Ctrl-C
+  nodeimg run profiles/cplane.toml            build a control plane, boot it, stay until Ctrl-C
   nodeimg build profiles/cplane.toml          only build; the artifacts are in dist/cplane/
   nodeimg cluster new lab --control-plane cp1=192.0.2.11 --endpoint api.kube.example.net
 

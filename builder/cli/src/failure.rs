@@ -1,6 +1,7 @@
 //! One error for everything that ends a command, and its rendering.
 
 use std::error::Error;
+use std::io;
 
 /// What ended a command.
 #[derive(Debug)]
@@ -21,10 +22,27 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 #[error("{0}")]
 struct Sentence(String);
 
+/// A sentence that names the object, for causes that do not.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+struct Because {
+    sentence: String,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
 impl Failure {
     /// A sentence, and what to do next.
     pub fn new(sentence: impl Into<String>, help: impl Into<String>) -> Self {
         Self { source: Box::new(Sentence(sentence.into())), help: Some(help.into()) }
+    }
+    /// A sentence that names the object, its cause, and what to do next.
+    pub fn because(
+        sentence: impl Into<String>,
+        cause: impl Error + Send + Sync + 'static,
+        help: impl Into<String>,
+    ) -> Self {
+        Self::from(Because { sentence: sentence.into(), source: Box::new(cause) }).help(help)
     }
     /// Adds the next step.
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -55,6 +73,11 @@ impl Failure {
                 text.push_str(&format!("\n  cause: {message}"));
             }
             said = message;
+            let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            let full = matches!(io, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+            if full && !helps.iter().any(|help| help.contains("disk")) {
+                helps.push("the disk is full: make room, or give another cache with --cache DIR; the next run goes on".into());
+            }
             next = error.source();
         }
         helps.extend(self.help.clone());
@@ -68,6 +91,19 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_wherever_it_shows() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let said = Failure::because("cannot write \"x\"", full(), "look at \"x\"").render();
+        assert!(said.starts_with("error: cannot write \"x\"\n  cause: "), "{said}");
+        assert!(
+            said.contains("\nhelp: the disk is full: make room") && said.ends_with("\nhelp: look at \"x\""),
+            "{said}"
+        );
+        let said = Failure::from(full()).help("is the disk full?").render();
+        assert!(said.contains("the next run goes on"), "{said}");
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read \"x\"\nhelp: make it readable")]

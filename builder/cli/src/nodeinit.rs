@@ -38,6 +38,12 @@ pub fn find(flag: Option<&Path>, folder: &Path, progress: &Progress) -> Result<N
             }
         }
     };
+    if !path.is_file() {
+        return Err(Failure::new(
+            format!("there is no nodeinit \"{}\"", path.display()),
+            "give a file with --nodeinit FILE, or leave it out",
+        ));
+    }
     if !is_static(&path) {
         return Err(Failure::new(
             format!("\"{}\" is no static x86-64 program", path.display()),
@@ -77,7 +83,11 @@ fn build(root: &Path, progress: &Progress) -> Result<PathBuf, Failure> {
         .env_remove("RUSTFLAGS")
         .output()
         .map_err(|e| {
-            Failure::from(e).help("nodeinit is built with cargo: put it on the PATH, or give --nodeinit FILE")
+            Failure::because(
+                "cannot start cargo to build nodeinit",
+                e,
+                "put cargo on the PATH, or give a nodeinit with --nodeinit FILE",
+            )
         })?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);

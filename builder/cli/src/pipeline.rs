@@ -71,7 +71,11 @@ impl<'a> Builder<'a> {
     pub fn profile(&self) -> Result<(Profile, String), Failure> {
         let path = &self.project.profile;
         let text = std::fs::read_to_string(path).map_err(|e| {
-            Failure::from(e).help(format!("\"{}\" must be a readable TOML file", path.display()))
+            Failure::because(
+                format!("cannot read the profile \"{}\"", path.display()),
+                e,
+                "give a readable TOML file",
+            )
         })?;
         let shown = path.strip_prefix(&self.project.folder).unwrap_or(path).display().to_string();
         Ok((Profile::parse(&text, &shown)?, digest_text(&text)))
@@ -107,15 +111,21 @@ impl<'a> Builder<'a> {
         let present = match std::fs::read_to_string(&path) {
             Ok(text) => Some(Lock::parse(&text, &path.display().to_string())?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Failure::from(e).help(format!("\"{}\" must be readable", path.display()))),
+            Err(e) => {
+                let sentence = format!("cannot read the lock \"{}\"", path.display());
+                return Err(Failure::because(sentence, e, "make the file readable, or remove it"));
+            }
         };
         let lock = match (present, mode) {
             (Some(lock), LockMode::Write | LockMode::Locked) if lock.inputs == inputs => lock,
             (present, LockMode::Locked) => {
                 let what = if present.is_some() { "does not fit the profile" } else { "is missing" };
+                let elsewhere = self.input.lock_file.as_ref();
+                let elsewhere =
+                    elsewhere.map_or(String::new(), |file| format!("--lock-file {} ", file.display()));
                 return Err(Failure::new(
-                    format!("the lock \"{}\" {what}, and --locked forbids to write it", path.display()),
-                    format!("run: nodeimg lock {}", self.project.profile.display()),
+                    format!("the lock \"{}\" {what}, and this run must not write it", path.display()),
+                    format!("run: nodeimg lock {elsewhere}{}", self.project.profile.display()),
                 ));
             }
             _ => {
@@ -184,8 +194,10 @@ impl<'a> Builder<'a> {
 
     /// The whole flow.
     pub fn image(&self, args: &ImageArgs, mode: LockMode) -> Result<Built, Failure> {
+        let epoch = settings::source_date_epoch()?;
         let locked = self.locked(mode)?;
-        let epoch = settings::source_date_epoch()?.unwrap_or(locked.lock.source_date_epoch);
+        let epoch = epoch.unwrap_or(locked.lock.source_date_epoch);
+        self.folders_are_there(&locked.profile)?;
         let nodeinit = nodeinit::find(args.nodeinit.as_deref(), &self.project.folder, self.progress)?;
         let out = match &args.out {
             Some(dir) => std::path::absolute(dir)?,
@@ -234,19 +246,32 @@ impl<'a> Builder<'a> {
         Ok(Built { folder, manifest, unchanged: false })
     }
 
+    /// Refuses a profile that names folders that are not there, before anything is compiled for it.
+    fn folders_are_there(&self, profile: &Profile) -> Result<(), Failure> {
+        match project_dirs(profile, &self.project.folder).into_iter().find(|(_, dir)| !dir.is_dir()) {
+            Some((_, dir)) => Err(Failure::new(
+                format!("the profile names the folder \"{}\", which is not there", dir.display()),
+                "make it, or take it out of the profile",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Manifests that name images: those of add-ons and static pods, by path.
     fn manifests(&self, profile: &Profile) -> Result<Vec<(String, String)>, Failure> {
         let mut found = Vec::new();
         let pods = profile.static_pods.iter().map(|dir| self.project.folder.join(dir));
         for dir in profile.addons.iter().map(|name| addon_dir(&self.project.folder, name)).chain(pods) {
-            let list = std::fs::read_dir(&dir).map_err(|e| {
-                Failure::from(e).help(format!("the profile names it: make the folder \"{}\"", dir.display()))
-            })?;
-            for entry in list {
+            let unreadable = |path: &Path, e| {
+                let sentence = format!("cannot read \"{}\", which the profile names", path.display());
+                Failure::because(sentence, e, "make it readable, as UTF-8 text")
+            };
+            for entry in std::fs::read_dir(&dir).map_err(|e| unreadable(&dir, e))? {
                 let path = entry?.path();
                 let name = path.display().to_string();
                 if name.ends_with(".yaml") || name.ends_with(".yaml.tmpl") {
-                    found.push((name, std::fs::read_to_string(&path)?));
+                    let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
+                    found.push((name, text));
                 }
             }
         }

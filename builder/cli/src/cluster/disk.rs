@@ -46,7 +46,8 @@ pub fn image(documents: &[(&str, &str)]) -> std::io::Result<Vec<u8>> {
         .volume_label(label);
     format_volume(Cursor::new(disk.as_mut_slice()), options)?;
     {
-        let files = FileSystem::new(Cursor::new(disk.as_mut_slice()), FsOptions::new().time_provider(&NoTime))?;
+        let files =
+            FileSystem::new(Cursor::new(disk.as_mut_slice()), FsOptions::new().time_provider(&NoTime))?;
         for (name, text) in documents {
             let mut file = files.root_dir().create_file(name)?;
             file.truncate()?;

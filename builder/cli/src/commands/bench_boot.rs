@@ -15,7 +15,10 @@ pub fn bench(global: &Global, args: &BenchBootArgs) -> Result<ExitCode, Failure>
         return Err(failure);
     }
     let Some(timeline) = timeline else {
-        return Err(Failure::new("the node went down before it was Ready", "run `nodeimg run` to see its console"));
+        return Err(Failure::new(
+            "the node went down before it was Ready",
+            "run `nodeimg run` to see its console",
+        ));
     };
     println!("{}", if args.json { timeline.json() } else { timeline.text() });
     if let Some(path) = &args.svg {

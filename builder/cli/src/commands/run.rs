@@ -79,7 +79,10 @@ fn machine(args: &RunArgs, built: &Built, node: &NodeFolder, accel: Accel, api: 
         Boot::Direct {
             kernel: file(nodeimg_output::KERNEL),
             initrd: file(nodeimg_output::INITRD),
-            cmdline: std::fs::read_to_string(file(nodeimg_output::CMDLINE)).unwrap_or_default().trim().to_owned(),
+            cmdline: std::fs::read_to_string(file(nodeimg_output::CMDLINE))
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
         }
     } else {
         Boot::Uefi { uki: file(&nodeimg_output::uki_name(&built.manifest.root.profile)) }
@@ -109,4 +112,3 @@ fn qemu(tools: &ToolsTree) -> Result<QemuProgram, Failure> {
     Ok(QemuProgram::from_command(&command)
         .with_ovmf(firmware("OVMF_CODE_4M.fd")?, firmware("OVMF_VARS_4M.fd")?))
 }
-

@@ -74,7 +74,8 @@ impl NodeFolder {
                 cluster::seed_disk(seed)?
             } else {
                 fs::read(seed).map_err(|e| {
-                    Failure::from(e).help(format!("--seed: \"{}\" must be a folder or a disk image", seed.display()))
+                    Failure::from(e)
+                        .help(format!("--seed: \"{}\" must be a folder or a disk image", seed.display()))
                 })?
             };
             return write_private(&self.seed_disk(), &bytes);
@@ -82,7 +83,10 @@ impl NodeFolder {
         if !self.seed_disk().exists() {
             if image.root.role != nodeimg_contract::image::Role::ControlPlane {
                 return Err(Failure::new(
-                    format!("a throw-away cluster has one control plane; this image is for role \"{}\"", image.root.role),
+                    format!(
+                        "a throw-away cluster has one control plane; this image is for role \"{}\"",
+                        image.root.role
+                    ),
                     "give its seed with --seed DIR",
                 ));
             }
@@ -151,7 +155,10 @@ mod tests {
     fn the_certificate_is_checked_for_the_name_though_the_way_is_loopback() {
         let text = "clusters:\n- cluster:\n    server: https://api.x.test:6443\n  name: x\n";
         let new = through_loopback(text, 4711).expect("a server");
-        assert!(new.contains("    server: https://127.0.0.1:4711\n    tls-server-name: api.x.test\n"), "{new}");
+        assert!(
+            new.contains("    server: https://127.0.0.1:4711\n    tls-server-name: api.x.test\n"),
+            "{new}"
+        );
         assert_eq!(through_loopback("a: b\n", 1), None);
     }
 }

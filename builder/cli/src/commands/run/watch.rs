@@ -122,7 +122,9 @@ impl<'a> Watch<'a> {
                 let kubectl = kubectl.as_deref().map_or("kubectl".into(), |p| p.display().to_string());
                 println!("{kubectl} --kubeconfig {} get nodes,pods -A", kubeconfig.display());
             }
-            (_, None) => eprintln!("The cluster's admin kubeconfig is not beside the seed, so no kubectl line is given."),
+            (_, None) => eprintln!(
+                "The cluster's admin kubeconfig is not beside the seed, so no kubectl line is given."
+            ),
         }
         if self.args.vm.until.is_none() {
             eprintln!("Ctrl-C shuts the node down; a second Ctrl-C cuts its power.");
@@ -139,7 +141,10 @@ impl<'a> Watch<'a> {
 
     fn interrupted(&mut self, times: usize, vm: &Vm) -> Result<(), Failure> {
         if self.stage == Stage::Booting && self.args.vm.until.is_some() {
-            self.failure = Some(Failure::new("interrupted before the node was Ready", "run it again: with --state DIR it goes on"));
+            self.failure = Some(Failure::new(
+                "interrupted before the node was Ready",
+                "run it again: with --state DIR it goes on",
+            ));
         }
         if times == 1 && !matches!(self.stage, Stage::GoingDown { .. }) {
             eprintln!("\nCtrl-C: shutting the node down; press it again to cut the power.");
@@ -175,12 +180,16 @@ impl<'a> Watch<'a> {
                 "the console above shows how far it came; --direct leaves the firmware out",
             );
         };
-        let mut sentence = format!("the node is not Ready after {seconds} s; its last phase is {}", last.phase);
+        let mut sentence =
+            format!("the node is not Ready after {seconds} s; its last phase is {}", last.phase);
         if let Some(waiting) = &last.waiting {
             sentence.push_str(&format!(", it waits for {}", waiting.what));
         }
         match &last.fault {
-            Some(fault) => Failure::new(format!("{sentence}\n  {} {}: {}", fault.code, fault.object, fault.cause), fault.help.clone()),
+            Some(fault) => Failure::new(
+                format!("{sentence}\n  {} {}: {}", fault.code, fault.object, fault.cause),
+                fault.help.clone(),
+            ),
             None => Failure::new(sentence, "give it longer with --timeout 30m, or look at the console above"),
         }
     }
@@ -194,7 +203,10 @@ impl<'a> Watch<'a> {
                 End::Done
             }
             (None, Stage::Booting) => End::Failed(Failure::new(
-                format!("the machine went off before the node was Ready ({})", code.map_or("QEMU was killed".to_owned(), |c| format!("QEMU ended with code {c}"))),
+                format!(
+                    "the machine went off before the node was Ready ({})",
+                    code.map_or("QEMU was killed".to_owned(), |c| format!("QEMU ended with code {c}"))
+                ),
                 "the console above shows how far it came",
             )),
         };
