@@ -22,7 +22,10 @@ pub struct Cache {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// The file system said no.
-    #[error("cache: cannot {action} \"{}\"", path.display())]
+    #[error(
+        "cache: cannot {action} \"{}\"\nhelp: the cache must be a folder of yours, on a disk with room; --cache DIR names another one",
+        path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -52,7 +55,11 @@ impl Cache {
         let root = root.into();
         for sub in ["blob", "tmp", "lock"] {
             let dir = root.join(sub);
-            fs::create_dir_all(&dir).map_err(|source| CacheError::Io { action: "create", path: dir, source })?;
+            fs::create_dir_all(&dir).map_err(|source| CacheError::Io {
+                action: "create",
+                path: dir,
+                source,
+            })?;
         }
         let cache = Self { root };
         cache.sweep_tmp();
@@ -60,7 +67,10 @@ impl Cache {
     }
 
     /// `$XDG_CACHE_HOME/nodeimg`, else `$HOME/.cache/nodeimg`, from the values given.
-    pub fn default_root(xdg_cache_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, CacheError> {
+    pub fn default_root(
+        xdg_cache_home: Option<PathBuf>,
+        home: Option<PathBuf>,
+    ) -> Result<PathBuf, CacheError> {
         xdg_cache_home
             .filter(|p| p.is_absolute())
             .or_else(|| home.map(|h| h.join(".cache")))
@@ -87,8 +97,11 @@ impl Cache {
     /// Moves a finished file of this cache's `tmp` in as a blob; the caller has checked its digest.
     pub fn adopt_blob(&self, sha256: &str, file: &Path) -> Result<PathBuf, CacheError> {
         let to = self.blob_path(sha256);
-        fs::rename(file, &to)
-            .map_err(|source| CacheError::Io { action: "move into place", path: to.clone(), source })?;
+        fs::rename(file, &to).map_err(|source| CacheError::Io {
+            action: "move into place",
+            path: to.clone(),
+            source,
+        })?;
         Ok(to)
     }
 
@@ -180,6 +193,21 @@ pub fn digest_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_goes_away_and_what_can_be_continued_stays() {
+        let dir = tempfile::tempdir().expect("temp folder");
+        let cache = Cache::open(dir.path()).expect("cache");
+        // No process has a number above the kernel's limit of 2^22.
+        let dead = dir.path().join("tmp/work-4194305-x");
+        let alive = dir.path().join(format!("tmp/work-{}-x", std::process::id()));
+        for folder in [&dead, &alive] {
+            fs::create_dir_all(folder.join("entry")).expect("folder");
+        }
+        fs::write(cache.partial("a download"), "half").expect("partial");
+        Cache::open(dir.path()).expect("cache");
+        assert!(!dead.exists() && alive.exists() && cache.partial("a download").exists());
+    }
 
     #[test]
     fn entry_is_made_once_and_a_failure_leaves_nothing() {

@@ -82,8 +82,16 @@ pub(super) struct Output {
 pub(super) fn parse(text: &str) -> Result<Document, Problem> {
     toml::from_str(text).map_err(|e| {
         let problem = Problem::at(e.span().unwrap_or(0..0), e.message());
-        problem.maybe_help(near_key(e.message()))
+        problem.maybe_help(near_key(e.message()).or_else(|| quotes(e.message())))
     })
+}
+
+/// A word without quotes is to TOML a number, a date or a boolean that went wrong.
+fn quotes(message: &str) -> Option<String> {
+    let bare = ["invalid boolean", "invalid float", "invalid integer", "string values must be quoted"];
+    bare.iter()
+        .any(|start| message.starts_with(start))
+        .then(|| "a word or a version stands in quotes: \"…\"".to_owned())
 }
 
 /// For serde's "unknown field `x`, expected one of `a`, `b`": which of them was meant.
