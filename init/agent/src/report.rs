@@ -12,6 +12,7 @@ use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::status::{Milestone, NodeStatus, Phase, Waiting};
 use sinks::Sinks;
 use std::collections::BTreeSet;
+#[cfg(test)]
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -97,6 +98,7 @@ impl Reporter {
     }
 
     /// A reporter whose lines go to standard error and whose `status.json` lies in `folder`: for tests.
+    #[cfg(test)]
     pub fn quiet(folder: PathBuf) -> Self {
         Self::with_sinks(Sinks::below(folder), None)
     }
@@ -256,6 +258,7 @@ impl Reporter {
     }
 
     /// The status as it is now.
+    #[cfg(test)]
     pub fn status(&self) -> NodeStatus {
         self.state().status.clone()
     }

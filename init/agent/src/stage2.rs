@@ -104,7 +104,8 @@ impl Node {
             network.set_hostname(&name)?;
         }
         // Links get their last names from udev.
-        crate::process::poll(Duration::from_secs(60), Duration::from_millis(20), settled);
+        let named = || settled() || udev::links_are_named();
+        crate::process::poll(Duration::from_secs(60), Duration::from_millis(20), named);
         network.apply(seeded.network.clone());
         if !network.wait_online(|| self.shutdown.asked()) {
             return Ok(());
@@ -131,7 +132,9 @@ impl Node {
             Ok(None) => return Ok(()),
             Err(_) => return Err(config::no_state()),
         };
-        config::keep(r, &config, &seeded, state == State::Memory, || self.shutdown.asked())?;
+        if !config::keep(r, &config, &seeded, state == State::Memory, || self.shutdown.asked())? {
+            return Ok(());
+        }
         self.watch.gate(r);
 
         r.phase(Phase::Services);

@@ -31,9 +31,8 @@ pub struct ServiceSpec {
 /// A running service; clones are handles of the same one. It runs on when all handles are gone.
 #[derive(Clone)]
 pub struct Service {
-    name: &'static str,
     shared: Arc<Mutex<Shared>>,
-    orders: Sender<Order>,
+    orders: Sender<Stop>,
 }
 
 #[derive(Default)]
@@ -43,48 +42,37 @@ struct Shared {
     ended: bool,
 }
 
-enum Order {
-    Stop(Duration),
-    Restart(Duration),
-}
+/// End for good, with this much grace.
+struct Stop(Duration);
 
 impl Service {
     pub(super) fn start(processes: Processes, spec: ServiceSpec) -> Self {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let (orders, inbox) = channel();
-        let service = Self { name: spec.name, shared: shared.clone(), orders };
+        let service = Self { shared: shared.clone(), orders };
+        let name = format!("keep-{}", spec.name);
         let keeper =
             Keeper { processes, log: Arc::new(Mutex::new(RotatingLog::open(&spec.log))), spec, shared };
-        let _ = std::thread::Builder::new()
-            .name(format!("keep-{}", service.name))
-            .spawn(move || keeper.keep(&inbox));
+        let _ = std::thread::Builder::new().name(name).spawn(move || keeper.keep(&inbox));
         service
     }
 
-    /// Its name.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// Its process, while it runs.
+    #[cfg(test)]
     pub fn pid(&self) -> Option<u32> {
         self.shared().pid
     }
 
     /// How often it was started.
+    #[cfg(test)]
     pub fn starts(&self) -> u64 {
         self.shared().starts
     }
 
     /// Ends it for good: SIGTERM, and after `grace` SIGKILL to its process group. Returns when it has ended.
     pub fn stop(&self, grace: Duration) {
-        let _ = self.orders.send(Order::Stop(grace));
+        let _ = self.orders.send(Stop(grace));
         super::poll(grace + Duration::from_secs(5), Duration::from_millis(20), || self.shared().ended);
-    }
-
-    /// Ends its process, as [`Service::stop`], and starts it again. Returns at once.
-    pub fn restart(&self, grace: Duration) {
-        let _ = self.orders.send(Order::Restart(grace));
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -103,12 +91,11 @@ struct Keeper {
 /// What comes after a run.
 enum Next {
     Again(Option<Exit>),
-    AgainNow,
     End,
 }
 
 impl Keeper {
-    fn keep(&self, inbox: &Receiver<Order>) {
+    fn keep(&self, inbox: &Receiver<Stop>) {
         let mut backoff = Backoff::default();
         loop {
             let begun = Instant::now();
@@ -116,7 +103,6 @@ impl Keeper {
             self.set_pid(None);
             let pause = match next {
                 Next::End => break,
-                Next::AgainNow => continue,
                 Next::Again(exit) => {
                     let pause = backoff.ended(begun.elapsed());
                     self.complain(exit, begun.elapsed(), pause, backoff.keeps_failing());
@@ -124,8 +110,8 @@ impl Keeper {
                 }
             };
             match inbox.recv_timeout(pause) {
-                Ok(Order::Stop(_)) => break,
-                Ok(Order::Restart(_)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Stop(_)) => break,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(pause),
             }
         }
@@ -133,7 +119,7 @@ impl Keeper {
         shared.ended = true;
     }
 
-    fn run_once(&self, inbox: &Receiver<Order>) -> Next {
+    fn run_once(&self, inbox: &Receiver<Stop>) -> Next {
         let mut command = (self.spec.command)();
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(leaf) = cgroup::leaf(self.spec.name) {
@@ -162,7 +148,7 @@ impl Keeper {
         self.watch(pid, &exit, inbox)
     }
 
-    fn watch(&self, pid: u32, exit: &Receiver<Exit>, inbox: &Receiver<Order>) -> Next {
+    fn watch(&self, pid: u32, exit: &Receiver<Exit>, inbox: &Receiver<Stop>) -> Next {
         let begun = Instant::now();
         let mut good = false;
         loop {
@@ -175,16 +161,9 @@ impl Keeper {
                 good = true;
                 self.processes.reporter().clear_fault_of(Code::ServiceFailed, self.spec.name);
             }
-            match inbox.try_recv() {
-                Ok(Order::Stop(grace)) => {
-                    end(pid, exit, grace);
-                    return Next::End;
-                }
-                Ok(Order::Restart(grace)) => {
-                    end(pid, exit, grace);
-                    return Next::AgainNow;
-                }
-                Err(_) => {}
+            if let Ok(Stop(grace)) = inbox.try_recv() {
+                end(pid, exit, grace);
+                return Next::End;
             }
         }
     }

@@ -33,6 +33,7 @@ impl Sinks {
     }
 
     /// Files below one folder, no devices.
+    #[cfg(test)]
     pub fn below(folder: PathBuf) -> Self {
         Self { consoles: Vec::new(), folder, port: None, machine: false }
     }

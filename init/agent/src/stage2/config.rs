@@ -46,22 +46,23 @@ fn unreadable(cause: &str) -> Fault {
 }
 
 /// Compares with the first boot's and keeps it. A seed that changes what cannot change is a fault, and the boot waits
-/// there: the next one comes with another seed.
+/// there, until the node goes down: then the answer is `false`.
 pub fn keep(
     reporter: &Reporter,
     config: &NodeConfig,
     seeded: &Seeded,
     in_memory: bool,
     give_up: impl Fn() -> bool,
-) -> Result<(), Fault> {
-    if !in_memory && let Some(first) = kept()? {
-        if let Err(problems) = config.unchanged_since(&first) {
-            for problem in &problems {
-                reporter.fault(problem.fault());
-            }
-            crate::process::poll(Duration::MAX, Duration::from_millis(200), &give_up);
-            return Ok(());
+) -> Result<bool, Fault> {
+    if !in_memory
+        && let Some(first) = kept()?
+        && let Err(problems) = config.unchanged_since(&first)
+    {
+        for problem in &problems {
+            reporter.fault(problem.fault());
         }
+        crate::process::poll(Duration::MAX, Duration::from_millis(200), &give_up);
+        return Ok(false);
     }
     let failed = |e: &dyn std::fmt::Display| Fault {
         code: Code::DiskFailed,
@@ -75,7 +76,8 @@ pub fn keep(
         write_secret(KEPT_NETWORK, seed.network_config.as_deref().unwrap_or_default().as_bytes())
             .map_err(|e| failed(&e))?;
     }
-    write_secret(KEPT, &bytes).map_err(|e| failed(&e))
+    write_secret(KEPT, &bytes).map_err(|e| failed(&e))?;
+    Ok(true)
 }
 
 /// Replaces a file whole and synced; only root reads it.

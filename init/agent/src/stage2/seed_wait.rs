@@ -102,7 +102,7 @@ pub fn find(node: &Node, sources: &Sources, network: &Network, settled: &dyn Fn(
 enum RemoteSearch {
     NotYet,
     Linked,
-    Found(Found),
+    Found(Box<Found>),
 }
 
 impl RemoteSearch {
@@ -118,7 +118,7 @@ impl RemoteSearch {
         }
         let resolve = |name: &str| super::resolved(network, name);
         match sources.find_remote(&resolve) {
-            Ok(Some(found)) => *self = RemoteSearch::Found(found),
+            Ok(Some(found)) => *self = RemoteSearch::Found(Box::new(found)),
             Ok(None) => {}
             Err(fault) => node.reporter.fault(fault),
         }

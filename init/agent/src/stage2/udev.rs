@@ -27,9 +27,8 @@ pub fn start(processes: &Processes, reporter: &Reporter, shutdown: &Shutdown) {
     if !poll(Duration::from_secs(20), Duration::from_millis(10), || Path::new(CONTROL).exists()) {
         return reporter.warn("udevd does not answer: links keep the kernel's names (nodeinit logs udevd)");
     }
-    let commands: [&[&str]; 3] = [
-        &["trigger", "--type=subsystems", "--action=add"],
-        &["trigger", "--type=devices", "--action=add"],
+    let commands: [&[&str]; 2] = [
+        &["trigger", "--type=all", "--action=add", "--prioritized-subsystem=module,net,block,tty,input"],
         &["settle", "--timeout=50"],
     ];
     for arguments in commands {
@@ -40,4 +39,19 @@ pub fn start(processes: &Processes, reporter: &Reporter, shutdown: &Shutdown) {
         }
     }
     reporter.reopen();
+}
+
+/// Whether there are links with hardware behind them and udev has given all of them their names: it writes what it knows
+/// of a link to `/run/udev/data/nINDEX` after its rules have run.
+pub fn links_are_named() -> bool {
+    let Ok(links) = std::fs::read_dir("/sys/class/net") else { return false };
+    let mut any = false;
+    for link in links.flatten().map(|l| l.path()).filter(|l| l.join("device").exists()) {
+        let index = std::fs::read_to_string(link.join("ifindex")).unwrap_or_default();
+        if !Path::new("/run/udev/data").join(format!("n{}", index.trim())).exists() {
+            return false;
+        }
+        any = true;
+    }
+    any
 }
