@@ -129,8 +129,9 @@ impl<'a> Partial<'a> {
             return Ok(partial);
         }
         let mut buffer = vec![0; 1 << 18];
+        let mut there = partial.file.try_clone().map_err(fail)?.take(length);
         loop {
-            match partial.file.read(&mut buffer).map_err(fail)? {
+            match there.read(&mut buffer).map_err(fail)? {
                 0 => break,
                 n => partial.take(&buffer, n),
             }

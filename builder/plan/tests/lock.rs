@@ -167,10 +167,8 @@ proptest! {
         let mut bytes = lock().render().into_bytes();
         let at = at % bytes.len();
         bytes[at] = byte;
-        if let Ok(text) = String::from_utf8(bytes) {
-            if let Ok(lock) = Lock::parse(&text, "p.lock") {
-                prop_assert_eq!(&Lock::parse(&lock.render(), "p.lock").expect("again"), &lock);
-            }
+        if let Some(lock) = String::from_utf8(bytes).ok().and_then(|text| Lock::parse(&text, "p.lock").ok()) {
+            prop_assert_eq!(&Lock::parse(&lock.render(), "p.lock").expect("again"), &lock);
         }
     }
 }
