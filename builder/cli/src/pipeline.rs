@@ -107,6 +107,7 @@ impl<'a> Builder<'a> {
         let (profile, profile_sha256) = self.profile()?;
         let path = self.lock_path();
         let (go, modules) = nodeimg_payload::Data::embedded()?.locked();
+        profile.check_payload(&modules)?;
         let inputs = lock_inputs(&profile, &modules, Some(&go));
         let present = match std::fs::read_to_string(&path) {
             Ok(text) => Some(Lock::parse(&text, &path.display().to_string())?),

@@ -110,3 +110,51 @@ fn version_through_gotoolchain(
     }
     Ok(output.stdout.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::go::FetchSettings;
+
+    const PIN: &str = "h1:pinned=";
+
+    /// Looks at a cache that holds a toolchain of this checksum, with a bootstrap that says this version. The bootstrap
+    /// is the shell, for which `version` is a script in its working folder; the script writes down that it ran.
+    fn get(sum: &str, says: &str) -> (Result<Toolchain, PayloadError>, bool) {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let file = |path: PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+            fs::write(path, text).expect("file");
+        };
+        let pin = ToolchainPin { version: "1.2.3".into(), sum: PIN.into() };
+        let go = Go::new(&folder.path().join("go"), FetchSettings::default());
+        let (modules, module) = (go.module_cache(), pin.module_version());
+        file(modules.join(format!("golang.org/toolchain@{module}/bin/go")), "");
+        file(modules.join(format!("cache/download/golang.org/toolchain/@v/{module}.ziphash")), sum);
+        let ran = folder.path().join("ran");
+        let script = go.ready().expect("folder").join("version");
+        file(script, &format!("echo > '{}'\necho '{says}'\n", ran.display()));
+        let bootstrap = Bootstrap { go: "/bin/sh".into(), goroot: folder.path().into() };
+        let got = Toolchain::get(&go, &bootstrap, &pin);
+        (got, ran.exists())
+    }
+
+    #[test]
+    fn a_toolchain_with_another_checksum_is_not_run() {
+        let (got, ran) = get("h1:other=", "go version go1.2.3 linux/amd64");
+        let error = got.expect_err("refused").to_string();
+        for part in ["its checksum", "expected \"h1:pinned=\"", "got \"h1:other=\"", "nothing was compiled"] {
+            assert!(error.contains(part), "{part:?} is missing in\n{error}");
+        }
+        assert!(!ran);
+    }
+
+    #[test]
+    fn a_toolchain_that_says_another_version_is_refused() {
+        let (got, ran) = get(PIN, "go version go1.2.4 linux/amd64");
+        let error = got.expect_err("refused").to_string();
+        assert!(error.contains("its version") && error.contains("go1.2.4"), "{error}");
+        assert!(ran);
+        assert!(get(PIN, "go version go1.2.3 linux/amd64").0.is_ok());
+    }
+}

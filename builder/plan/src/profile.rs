@@ -8,6 +8,7 @@ mod check;
 mod document;
 
 use crate::debian::Root;
+use crate::lock::LockedModule;
 use crate::source::{Problem, SourceText};
 use nodeimg_contract::image::Role;
 use std::ops::Range;
@@ -57,6 +58,8 @@ pub struct OsProfile {
 pub struct KubernetesProfile {
     /// Without `v`, for example `1.36.3`.
     pub version: String,
+    /// Its place in the profile, bytes.
+    pub version_span: Range<usize>,
     /// Where programs and images come from.
     pub origin: Origin,
 }
@@ -165,6 +168,18 @@ impl Profile {
         }
         let document = document::parse(text).map_err(|problem| ProfileError::new(&source, &[problem]))?;
         check::profile(document, source)
+    }
+    /// Refuses a version of Kubernetes that is not the one that the payload's `modules` build.
+    pub fn check_payload(&self, modules: &[LockedModule]) -> Result<(), ProfileError> {
+        let wanted = &self.kubernetes.version;
+        let built = modules.iter().find(|module| module.name == "kubernetes");
+        let built = built.map_or("", |module| module.version.trim_start_matches('v'));
+        if built == wanted {
+            return Ok(());
+        }
+        let title = format!("Kubernetes \"{wanted}\" is not what this nodeimg builds");
+        let problem = Problem::at(self.kubernetes.version_span.clone(), title);
+        Err(self.error(&[problem.help(format!("it builds \"{built}\""))]))
     }
     /// The file's name, as the person gave it.
     pub fn file_name(&self) -> &str {

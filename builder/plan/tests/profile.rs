@@ -2,6 +2,7 @@
 
 use nodeimg_contract::image::Role;
 use nodeimg_plan::debian::Root;
+use nodeimg_plan::lock::LockedModule;
 use nodeimg_plan::profile::{Component, Format, Profile};
 use proptest::prelude::*;
 
@@ -50,6 +51,21 @@ fn a_mistake_is_shown_with_its_place_and_the_next_step() {
     insta::assert_snapshot!("syntax", mistake("version = \"1.36.3\"", "version = 1.36.3"));
     insta::assert_snapshot!("several_at_once", mistake("\"nftables\"", "\"NFTables\", \"a b\", \"x=1 2\""));
     insta::assert_snapshot!("missing_key", mistake("version = \"1.36.3\"\n", ""));
+}
+
+#[test]
+fn kubernetes_is_the_version_that_the_payload_builds() {
+    let profile = Profile::parse(GOOD, "profiles/good.toml").expect("profile");
+    let module = |version: &str| LockedModule {
+        name: "kubernetes".into(),
+        version: version.into(),
+        sha256: "0".repeat(64),
+    };
+    assert_eq!(profile.check_payload(&[module("v1.36.3")]), Ok(()));
+    let error = profile.check_payload(&[module("v1.36.4")]).expect_err("another one");
+    assert_eq!((error.line, error.column), (12, 11));
+    assert!(error.to_string().contains("help: it builds \"1.36.4\""), "{error}");
+    assert!(profile.check_payload(&[]).is_err());
 }
 
 #[test]

@@ -24,7 +24,9 @@ impl Assembling<'_> {
     pub fn root(&self, packages: &[Deb], tools: &ToolsTree) -> Result<Assembled, Failure> {
         let (builder, profile) = (self.builder, &self.locked.profile);
         let manifests = builder.manifests(profile)?;
-        let named: Vec<_> = manifests.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+        let mut named: Vec<_> = manifests.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+        let extra: String = profile.extra_images.iter().map(|image| format!("image: {image}\n")).collect();
+        named.push(("the profile's [images] extra", &extra));
         self.payload.check_images(&named)?;
         let step = builder.progress.step("image store");
         let (store, _) = nodeimg_store::bake(&self.payload.images, self.epoch)?;

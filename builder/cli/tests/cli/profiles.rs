@@ -12,6 +12,7 @@ fn a_mistake_is_shown_with_its_place() {
         ("profile_unknown_format", "\"files\"", "\"fils\""),
         ("profile_later_origin", "\"source\"", "\"bundle\""),
         ("profile_later_suite", "\"trixie\"", "\"bookworm\""),
+        ("profile_other_kubernetes", "1.36.3", "1.35.4"),
         ("profile_other_schema", "schema = 1", "schema = 2"),
         (
             "profile_bad_mirror",
