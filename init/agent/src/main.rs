@@ -2,6 +2,19 @@
 //!
 //! As PID 1 of the initramfs it is stage 1, as PID 1 of the root stage 2; as any other process it is a command.
 
+// What a node is handed must never end it: nothing that panics on a value stands outside tests.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
 mod block;
 mod cli;
 mod clock;

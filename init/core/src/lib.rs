@@ -3,6 +3,19 @@
 //! Takes bytes and typed values, gives typed values and actions. Pure: no files, no sockets, no clock, no environment;
 //! the agent (`init/agent`) does what is decided here.
 
+// What a node is handed must never end it: nothing that panics on a value stands outside tests.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
+)]
+
 pub mod addon;
 pub mod consent;
 pub mod dhcp;
