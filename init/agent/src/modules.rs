@@ -92,7 +92,8 @@ impl Modules {
     /// problem: whoever waits for the device says what is missing.
     pub fn load_for(&mut self, modalias: &str) -> bool {
         let modalias = modalias.trim();
-        if modalias.is_empty() || !self.seen.insert(modalias.to_owned()) {
+        // A CPU's drivers only make things faster: udev loads them later.
+        if modalias.is_empty() || modalias.starts_with("cpu:") || !self.seen.insert(modalias.to_owned()) {
             return false;
         }
         let names: Vec<String> = self.index.matching(modalias).into_iter().map(str::to_owned).collect();

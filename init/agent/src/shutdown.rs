@@ -147,7 +147,8 @@ fn listen_to_signals(reporter: &Reporter, goals: Sender<Goal>) {
     let mut signals = match signal_hook::iterator::Signals::new([SIGINT, SIGTERM, libc::SIGPWR]) {
         Ok(signals) => signals,
         Err(e) => {
-            return reporter.warn(format!("signals cannot be received ({e}): no orderly shutdown by command"));
+            return reporter
+                .warn(format!("signals cannot be received ({e}): no orderly shutdown by command"));
         }
     };
     let _ = std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -166,11 +167,21 @@ fn end_everything() {
     if kill(all, Signal::SIGTERM).is_err() {
         return;
     }
-    let gone = || kill(all, None).is_err();
+    let gone = || !others_run();
     if !crate::process::poll(Duration::from_secs(3), Duration::from_millis(50), gone) {
         let _ = kill(all, Signal::SIGKILL);
         crate::process::poll(Duration::from_secs(3), Duration::from_millis(50), gone);
     }
+}
+
+/// Whether there are processes besides PID 1. Threads of the kernel and zombies have no program.
+fn others_run() -> bool {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return false };
+    entries.flatten().any(|e| {
+        let name = e.file_name();
+        let pid = name.to_str().and_then(|n| n.parse::<u32>().ok());
+        pid.is_some_and(|p| p > 1) && std::fs::read_link(e.path().join("exe")).is_ok()
+    })
 }
 
 fn unmount_state(reporter: &Reporter) {

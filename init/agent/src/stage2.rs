@@ -29,7 +29,7 @@ use nodeimg_contract::seed;
 use nodeimg_contract::status::{Phase, milestone};
 use seed_wait::Seeded;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long resolving one name may take.
@@ -40,7 +40,6 @@ const RESOLVE: Duration = Duration::from_secs(10);
 pub struct Node {
     reporter: Reporter,
     processes: Processes,
-    modules: Arc<Mutex<Modules>>,
     shutdown: Shutdown,
     watch: RootWatch,
     image: RootManifest,
@@ -63,8 +62,7 @@ pub fn run() {
         Ok(image) => image,
         Err(fault) => return reporter.fault(fault),
     };
-    let modules = Arc::new(Mutex::new(Modules::of_running_kernel()));
-    let node = Node { reporter, processes, modules, shutdown, watch, image };
+    let node = Node { reporter, processes, shutdown, watch, image };
     if let Err(fault) = node.boot() {
         node.watch.gate(&node.reporter);
         node.reporter.fault(fault);
@@ -81,16 +79,16 @@ impl Node {
             .name("devices".into())
             .spawn(move || udev::start(&needs.processes, &needs.reporter, &needs.shutdown))
             .map_err(|e| config::no_thread(&e))?;
-        let needs = self.clone();
+        let reporter = r.clone();
         let needed = std::thread::Builder::new()
             .name("kernel-needs".into())
-            .spawn(move || kernel_needs::provide(&needs.modules, &needs.reporter))
+            .spawn(move || kernel_needs::provide(&reporter))
             .map_err(|e| config::no_thread(&e))?;
 
         r.phase(Phase::Network);
         let network = Network::start(r.clone(), EtcFiles::of_this_node())?;
         r.phase(Phase::Seed);
-        let sources = Sources::of_this_node(self.module_loader());
+        let sources = Sources::of_this_node(module_loader());
         let settled = || devices.is_finished();
         let Some(seeded) = seed_wait::find(self, &sources, &network, &settled) else { return Ok(()) };
         r.milestone(milestone::SEED);
@@ -186,14 +184,16 @@ impl Node {
             })
             .map_err(|e| config::no_thread(&e))
     }
+}
 
-    fn module_loader(&self) -> crate::datasource::LoadModule {
-        let modules = self.modules.clone();
-        Box::new(move |name| {
-            let mut modules = modules.lock().unwrap_or_else(PoisonError::into_inner);
-            modules.load(name).map_err(|e| e.to_string())
-        })
-    }
+/// Loads what a seed disk needs. It has an index of its own, read when the first module is wanted: the thread that loads
+/// Kubernetes' modules is busy for a while, and a seed must not wait for it.
+fn module_loader() -> crate::datasource::LoadModule {
+    let modules: Mutex<Option<Modules>> = Mutex::new(None);
+    Box::new(move |name| {
+        let mut modules = modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.get_or_insert_with(Modules::of_running_kernel).load(name).map_err(|e| e.to_string())
+    })
 }
 
 fn resolved(network: &Network, name: &str) -> Result<Vec<IpAddr>, String> {

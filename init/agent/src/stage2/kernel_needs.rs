@@ -6,7 +6,6 @@
 use crate::modules::Modules;
 use crate::report::Reporter;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// Loaded at once; a container may not load one itself.
 const MODULES: [&str; 24] = [
@@ -63,11 +62,10 @@ const SYSCTLS: [(&str, &str); 17] = [
 ];
 
 /// Provides them. What cannot be had is a warning: the part that needs it tells by itself what does not work.
-pub fn provide(modules: &Mutex<Modules>, reporter: &Reporter) {
+pub fn provide(reporter: &Reporter) {
+    let mut modules = Modules::of_running_kernel();
     for name in MODULES {
-        // The lock is held for one module at a time: a seed disk may need its file system meanwhile.
-        let loaded = modules.lock().unwrap_or_else(PoisonError::into_inner).load(name);
-        if let Err(e) = loaded
+        if let Err(e) = modules.load(name)
             && NEEDED.contains(&name)
         {
             reporter.warn(e.to_string());

@@ -42,13 +42,18 @@ pub fn start(processes: &Processes, reporter: &Reporter, shutdown: &Shutdown) {
 }
 
 /// Whether there are links with hardware behind them and udev has given all of them their names: it writes what it knows
-/// of a link to `/run/udev/data/nINDEX` after its rules have run.
+/// of a link to `/run/udev/data/nINDEX` after its rules have run; `ID_NET_NAME` there is the name that the link gets.
 pub fn links_are_named() -> bool {
     let Ok(links) = std::fs::read_dir("/sys/class/net") else { return false };
     let mut any = false;
     for link in links.flatten().map(|l| l.path()).filter(|l| l.join("device").exists()) {
         let index = std::fs::read_to_string(link.join("ifindex")).unwrap_or_default();
-        if !Path::new("/run/udev/data").join(format!("n{}", index.trim())).exists() {
+        let Ok(known) = std::fs::read_to_string(format!("/run/udev/data/n{}", index.trim())) else {
+            return false;
+        };
+        let wanted = known.lines().find_map(|l| l.strip_prefix("E:ID_NET_NAME="));
+        let name = link.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if wanted.is_some_and(|wanted| wanted != name) {
             return false;
         }
         any = true;
