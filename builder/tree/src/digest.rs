@@ -4,27 +4,21 @@
 //! not read again; those of other files are remembered in the cache by path, size, inode and time of change. Writes
 //! cache entries `digest/KEY`, nothing else.
 
+use crate::file_error::{FileError, failed};
 use crate::model::{Content, Kind, RootTree};
 use crate::unpack::CONTENT;
 use nodeimg_cache::{Cache, CacheError, digest_text, sha256_file};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A tree whose content cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {
-    /// A content's file.
-    #[error("cannot read \"{}\"", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// The file system said no.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -88,11 +82,7 @@ fn named_by_content<'a>(path: &'a Path, cache: &Path) -> Option<&'a str> {
 }
 
 fn remembered(path: &Path, cache: &Cache) -> Result<String, DigestError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DigestError::Io { path, source }
-    };
-    let meta = std::fs::metadata(path).map_err(io(path))?;
+    let meta = std::fs::metadata(path).map_err(failed("read", path))?;
     let key = digest_text(&format!(
         "{}\n{} {} {} {}.{} {}.{}",
         path.display(),
@@ -105,10 +95,11 @@ fn remembered(path: &Path, cache: &Cache) -> Result<String, DigestError> {
         meta.ctime_nsec()
     ));
     let (memo, _) = cache.entry("digest", &key, |fresh| -> Result<(), DigestError> {
-        std::fs::write(fresh, sha256_file(path).map_err(io(path))?).map_err(io(fresh))
+        let sha256 = sha256_file(path).map_err(failed("read", path))?;
+        Ok(std::fs::write(fresh, sha256).map_err(failed("write", fresh))?)
     })?;
-    let text = std::fs::read_to_string(&memo).map_err(io(&memo))?;
-    if text.len() == 64 { Ok(text) } else { sha256_file(path).map_err(io(path)) }
+    let text = std::fs::read_to_string(&memo).map_err(failed("read", &memo))?;
+    if text.len() == 64 { Ok(text) } else { Ok(sha256_file(path).map_err(failed("read", path))?) }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod deb;
 mod digest;
 pub mod elf;
+mod file_error;
 pub mod kernel;
 mod ldcache;
 mod materialise;
@@ -18,6 +19,7 @@ mod tools;
 pub mod unpack;
 
 pub use digest::DigestError;
+pub use file_error::FileError;
 pub use materialise::MaterialiseError;
 pub use merge::MergeError;
 pub use model::{BadPath, Content, Entry, Kind, Part, RootTree, TreePath};

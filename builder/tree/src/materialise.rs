@@ -5,26 +5,19 @@
 //! (its own), and a link's target is never followed while writing. Owners and devices are left out: this is for a
 //! user without privileges to run programs from, or to read.
 
+use crate::file_error::{FileError, failed};
 use crate::model::{Content, Kind, RootTree, TreePath};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A tree that could not be written out.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialiseError {
     /// The file system said no.
-    #[error("cannot {action} \"{}\"", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A relative link that leaves the tree.
     #[error("link \"{path}\" -> \"{target}\" leaves the tree")]
     Escape {
@@ -37,25 +30,23 @@ pub enum MaterialiseError {
 
 /// Writes `tree` to the new folder `to`. Absolute links become relative, so that they stay inside.
 pub(crate) fn materialise(tree: &RootTree, to: &Path) -> Result<(), MaterialiseError> {
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| MaterialiseError::Io { action, path, source }
-    };
-    fs::create_dir_all(to).map_err(io("create", to))?;
+    fs::create_dir_all(to).map_err(failed("create", to))?;
     for (path, entry) in tree.iter() {
         let at = to.join(path.as_str());
         match &entry.kind {
-            Kind::Dir => fs::create_dir(&at).map_err(io("create", &at))?,
-            Kind::File(content) => file(content, entry.mode & 0o111 != 0, &at).map_err(io("write", &at))?,
+            Kind::Dir => fs::create_dir(&at).map_err(failed("create", &at))?,
+            Kind::File(content) => {
+                file(content, entry.mode & 0o111 != 0, &at).map_err(failed("write", &at))?
+            }
             Kind::Symlink(target) => {
                 let target = inside(path, target)
                     .ok_or_else(|| MaterialiseError::Escape { path: path.clone(), target: target.clone() })?;
-                symlink(target, &at).map_err(io("link", &at))?;
+                symlink(target, &at).map_err(failed("link", &at))?;
             }
             // Its first name may come later in order of path.
             Kind::Hardlink(first) => {
                 if let Some(Kind::File(content)) = tree.get(first).map(|e| &e.kind) {
-                    file(content, entry.mode & 0o111 != 0, &at).map_err(io("write", &at))?;
+                    file(content, entry.mode & 0o111 != 0, &at).map_err(failed("write", &at))?;
                 }
             }
             Kind::CharDev(..) => {}

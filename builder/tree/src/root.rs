@@ -14,6 +14,7 @@ mod modules;
 mod overlay;
 
 use crate::digest::DigestError;
+use crate::file_error::{FileError, failed};
 use crate::kernel::{self, Kernel, KernelError};
 use crate::materialise::MaterialiseError;
 use crate::merge::{self, MergeError};
@@ -141,17 +142,9 @@ pub enum RootError {
         #[source]
         source: io::Error,
     },
-    /// The file system.
-    #[error("cannot {action} \"{}\"", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// The file system said no.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl RootError {
@@ -160,7 +153,7 @@ impl RootError {
             Content::Path { path, .. } => path.clone(),
             Content::Bytes(_) => PathBuf::from("(memory)"),
         };
-        RootError::Io { action: "read", path, source }
+        FileError { action: "read", path, source }.into()
     }
 }
 
@@ -194,11 +187,7 @@ pub fn assemble(inputs: RootInputs<'_>) -> Result<Assembled, RootError> {
             merge::place(&mut tree, path.clone(), entry.clone(), "the image store")?;
         }
     }
-    let json = serde_json::to_vec_pretty(&manifest).map_err(|e| RootError::Io {
-        action: "write",
-        path: ROOT_MANIFEST.into(),
-        source: e.into(),
-    })?;
+    let json = serde_json::to_vec_pretty(&manifest).map_err(failed("write", Path::new(ROOT_MANIFEST)))?;
     tree.insert(TreePath::parse(ROOT_MANIFEST)?, Entry::file(json, 0o644, Part::Config));
     let cached = unpacked == Origin::Cached && indexed == Origin::Cached;
     step.finish(if cached { Outcome::Cached } else { Outcome::Built });
@@ -232,11 +221,7 @@ fn without_set_id(tree: &mut RootTree) {
 }
 
 fn program_at(tree: &mut RootTree, file: &Path, to: &str) -> Result<(), RootError> {
-    let meta = std::fs::metadata(file).map_err(|source| RootError::Io {
-        action: "read",
-        path: file.to_owned(),
-        source,
-    })?;
+    let meta = std::fs::metadata(file).map_err(failed("read", file))?;
     let kind = Kind::File(Content::Path { path: file.to_owned(), size: meta.len() });
     let entry = Entry { kind, mode: 0o755, uid: 0, gid: 0, part: Part::Programs };
     merge::place(tree, TreePath::parse(to)?, entry, to)?;

@@ -5,6 +5,7 @@
 //! digests) and the packages' own. Runs nothing itself.
 
 use crate::elf;
+use crate::file_error::{FileError, failed};
 use crate::materialise::{MaterialiseError, materialise};
 use crate::merge::{self, MergeError};
 use crate::sets::locked_debs;
@@ -16,7 +17,6 @@ use nodeimg_progress::{Outcome, Progress};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,15 +47,9 @@ pub enum ToolsError {
         "the tools tree has no \"{0}\"\nhelp: the lock's set `tools` lacks its package; renew the lock with --update"
     )]
     Missing(String),
-    /// A file of the tree cannot be read.
-    #[error("cannot read \"{}\"", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// The file system said no.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Programs from locked packages, ready to run.
@@ -129,7 +123,7 @@ impl ToolsTree {
     /// Debian's Go: the `go` program (statically linked, to be started directly) and its GOROOT.
     pub fn go(&self) -> Result<(PathBuf, PathBuf), ToolsError> {
         let lib = self.root.join("usr/lib");
-        let list = fs::read_dir(&lib).map_err(|source| ToolsError::Io { path: lib.clone(), source })?;
+        let list = fs::read_dir(&lib).map_err(failed("read", &lib))?;
         // By version: go-1.24 stands above go-1.9.
         let newest = list
             .flatten()
@@ -153,8 +147,7 @@ impl ToolsTree {
     }
 
     fn through_loader(&self, program: &Path) -> Result<Command, ToolsError> {
-        let facts =
-            elf::facts(program).map_err(|source| ToolsError::Io { path: program.to_owned(), source })?;
+        let facts = elf::facts(program).map_err(failed("read", program))?;
         let facts = match facts {
             Some(facts) if facts.interpreted => facts,
             _ => return Ok(Command::new(program)),

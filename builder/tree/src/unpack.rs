@@ -6,6 +6,7 @@
 //! can lead anywhere.
 
 use crate::deb::{self, DebError, Limits, Record, RecordKind};
+use crate::file_error::{FileError, failed};
 use crate::model::{BadPath, Content, TreePath};
 use nodeimg_cache::{Cache, CacheError, Origin};
 use rayon::prelude::*;
@@ -37,20 +38,21 @@ pub enum UnpackError {
         #[source]
         source: DebError,
     },
+    /// The package is sound, but the cache cannot take it.
+    #[error("package \"{name}\" cannot be unpacked into the cache")]
+    Store {
+        /// Its file name.
+        name: String,
+        /// Which entry.
+        #[source]
+        source: DebError,
+    },
     /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The file system.
-    #[error("cannot {action} \"{}\"", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
+    /// The file system said no.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A list in the cache is damaged.
     #[error("the cache entry \"{}\" is damaged\nhelp: remove that folder and build again", path.display())]
     Damaged {
@@ -150,22 +152,26 @@ pub fn deb(cache: &Cache, deb: &Deb) -> Result<(UnpackedDeb, Origin), UnpackErro
 }
 
 fn fill(folder: &Path, deb: &Deb) -> Result<(), UnpackError> {
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| UnpackError::Io { action, path, source }
-    };
     let content = folder.join(CONTENT);
-    fs::create_dir_all(&content).map_err(io("create", &content))?;
-    let file = File::open(&deb.path).map_err(io("open", &deb.path))?;
+    fs::create_dir_all(&content).map_err(failed("create", &content))?;
+    let file = File::open(&deb.path).map_err(failed("open", &deb.path))?;
     let mut lines = vec![];
     deb::read(BufReader::with_capacity(1 << 18, file), Limits::default(), &mut |record, bytes| {
         lines.push(line(record, bytes, &content)?);
         Ok(())
     })
-    .map_err(|source| UnpackError::Deb { name: deb.name.clone(), source })?;
+    .map_err(|source| refused(&deb.name, source))?;
     let list = folder.join(LIST);
     let bytes = serde_json::to_vec(&lines).map_err(|_| UnpackError::Damaged { path: list.clone() })?;
-    fs::write(&list, bytes).map_err(io("write", &list))
+    Ok(fs::write(&list, bytes).map_err(failed("write", &list))?)
+}
+
+/// A package whose content cannot be written (a full disk) is not at fault.
+fn refused(name: &str, source: DebError) -> UnpackError {
+    match source {
+        DebError::Store { .. } => UnpackError::Store { name: name.to_owned(), source },
+        source => UnpackError::Deb { name: name.to_owned(), source },
+    }
 }
 
 fn line(record: &Record, bytes: &mut dyn Read, content: &Path) -> io::Result<Line> {
@@ -215,8 +221,7 @@ fn store(bytes: &mut dyn Read, size: u64, executable: bool, folder: &Path) -> io
 fn load(folder: &Path, deb: &Deb) -> Result<UnpackedDeb, UnpackError> {
     let list = folder.join(LIST);
     let damaged = || UnpackError::Damaged { path: folder.to_owned() };
-    let bytes =
-        fs::read(&list).map_err(|source| UnpackError::Io { action: "read", path: list.clone(), source })?;
+    let bytes = fs::read(&list).map_err(failed("read", &list))?;
     let lines: Vec<Line> = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
     let content = folder.join(CONTENT);
     let entries = lines

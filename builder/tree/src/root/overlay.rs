@@ -5,6 +5,7 @@
 //! neither file, folder nor link, links that leave the root, and places that no booted node would show.
 
 use super::RootError;
+use crate::file_error::failed;
 use crate::materialise::inside;
 use crate::merge::{merged, place};
 use crate::model::{Content, Entry, Kind, Part, RootTree, TreePath};
@@ -32,10 +33,9 @@ pub(super) fn lay(
         return Err(RootError::NoFolder { path: folder.to_owned() });
     }
     for found in walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name() {
-        let found = found.map_err(|e| RootError::Io {
-            action: "read",
-            path: e.path().unwrap_or(folder).to_owned(),
-            source: e.into(),
+        let found = found.map_err(|e| {
+            let at = e.path().unwrap_or(folder).to_owned();
+            failed("read", &at)(e)
         })?;
         let path = found.path();
         let refuse = |what| RootError::Overlay { path: path.to_owned(), what };
@@ -45,10 +45,6 @@ pub(super) fn lay(
             .and_then(Path::to_str)
             .ok_or_else(|| refuse("its name is no text"))?;
         let to = merged(&at.join(name)?);
-        let io = |action| {
-            let path = path.to_owned();
-            move |source| RootError::Io { action, path, source }
-        };
         let kind = found.file_type();
         if kind.is_dir() {
             match tree.get(&to).map(|e| &e.kind) {
@@ -65,18 +61,14 @@ pub(super) fn lay(
             return Err(refuse("the root has a folder there"));
         }
         let entry = if kind.is_symlink() {
-            let target = fs::read_link(path).map_err(io("read"))?;
+            let target = fs::read_link(path).map_err(failed("read", path))?;
             let target = target.to_str().ok_or_else(|| refuse("its target is no text"))?.to_owned();
             if inside(&to, &target).is_none() {
                 return Err(refuse("the link leaves the root"));
             }
             Entry::symlink(target, Part::Config)
         } else if kind.is_file() {
-            let meta = found.metadata().map_err(|e| RootError::Io {
-                action: "read",
-                path: path.to_owned(),
-                source: e.into(),
-            })?;
+            let meta = found.metadata().map_err(failed("read", path))?;
             let mode = if meta.permissions().mode() & 0o100 != 0 { 0o755 } else { 0o644 };
             let content = content(path, meta.len(), cache)?;
             Entry { kind: Kind::File(content), mode, uid: 0, gid: 0, part: Part::Config }
@@ -106,21 +98,17 @@ fn reserved(path: &TreePath) -> Option<&'static str> {
 }
 
 fn content(path: &Path, size: u64, cache: &Cache) -> Result<Content, RootError> {
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| RootError::Io { action, path, source }
-    };
     if size <= SMALL {
-        return Ok(Content::Bytes(fs::read(path).map_err(io("read", path))?.into()));
+        return Ok(Content::Bytes(fs::read(path).map_err(failed("read", path))?.into()));
     }
     // The project's file may change while it is built from; the cache's copy does not.
-    let sha256 = sha256_file(path).map_err(io("read", path))?;
+    let sha256 = sha256_file(path).map_err(failed("read", path))?;
     if let Some(blob) = cache.blob(&sha256) {
         return Ok(Content::Path { path: blob, size });
     }
-    let fresh = tempfile::NamedTempFile::new_in(cache.root().join("tmp")).map_err(io("copy", path))?;
-    let copied = fs::copy(path, fresh.path()).map_err(io("copy", path))?;
-    let sha256 = sha256_file(fresh.path()).map_err(io("read", fresh.path()))?;
+    let fresh = tempfile::NamedTempFile::new_in(cache.root().join("tmp")).map_err(failed("copy", path))?;
+    let copied = fs::copy(path, fresh.path()).map_err(failed("copy", path))?;
+    let sha256 = sha256_file(fresh.path()).map_err(failed("read", fresh.path()))?;
     Ok(Content::Path { path: cache.adopt_blob(&sha256, fresh.path())?, size: copied })
 }
 

@@ -58,3 +58,12 @@ fn a_refused_package_leaves_nothing() {
     assert!(error.to_string().contains("\"small\""), "{error}");
     assert!(!dir.path().join("cache/deb").join(&package.sha256).exists());
 }
+
+#[test]
+fn a_full_disk_is_not_the_packages_fault() {
+    let path = TreePath::parse("usr/bin/x").expect("path");
+    let full = DebError::Store { path, source: io::ErrorKind::StorageFull.into() };
+    let error = refused("x", full);
+    assert_eq!(error.to_string(), "package \"x\" cannot be unpacked into the cache");
+    assert!(refused("x", DebError::Shell("no archive")).to_string().contains("is refused"));
+}
