@@ -46,7 +46,7 @@ pub enum ClusterError {
     NotYet(usize),
     /// A number of control planes that no etcd should have.
     #[error(
-        "{0} control planes are an even number\nhelp: give 1, 3 or 5: etcd gains nothing from an even number, and loses a vote"
+        "{0} control planes are an even number\nhelp: give one --control-plane; 3 and 5 come with a later version, an even number never: etcd gains nothing from it"
     )]
     Even(usize),
     /// Writing failed.
