@@ -7,7 +7,8 @@ use nodeimg_plan::lock::{Archive, Lock, LockedPackage, Set};
 use nodeimg_plan::profile::Profile;
 use sha2::{Digest, Sha256};
 
-fn package(name: &str) -> LockedPackage {
+/// A package as a lock has it; its file is [`deb`].
+pub fn package(name: &str) -> LockedPackage {
     LockedPackage {
         name: name.into(),
         version: "1.0-1".into(),
@@ -19,7 +20,8 @@ fn package(name: &str) -> LockedPackage {
     }
 }
 
-fn deb(name: &str) -> Vec<u8> {
+/// The bytes of a package.
+pub fn deb(name: &str) -> Vec<u8> {
     format!("the package {name}").into_bytes()
 }
 

@@ -5,6 +5,7 @@
 mod cluster_new;
 mod help;
 mod inputs;
+mod killed;
 mod locks;
 #[path = "../../../fetch/tests/fetch/loopback.rs"]
 #[allow(dead_code)] // shared with the tests of downloads, which use all of it

@@ -74,22 +74,22 @@ impl Project {
         lock
     }
 
+    /// `nodeimg ARGS` here, with nothing in the environment but PATH and HOME.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.args(args).current_dir(self.path()).env_clear();
+        command.env("PATH", "/usr/bin:/bin").env("HOME", self.path().join("home"));
+        command
+    }
+
     /// Runs `nodeimg ARGS` here. Gives exit code, standard output and standard error.
     pub fn nodeimg(&self, args: &[&str]) -> String {
         self.nodeimg_with(args, &[])
     }
 
-    /// The same with these variables in the environment, which has no others but PATH and HOME.
+    /// The same with these variables in the environment.
     pub fn nodeimg_with(&self, args: &[&str], environment: &[(&str, &str)]) -> String {
-        let output = Command::new(program())
-            .args(args)
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", self.path().join("home"))
-            .envs(environment.iter().copied())
-            .output()
-            .expect("nodeimg starts");
+        let output = self.command(args).envs(environment.iter().copied()).output().expect("nodeimg starts");
         let said = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let text = format!(
             "exit code: {}\n----- stdout -----\n{}----- stderr -----\n{}",

@@ -79,17 +79,13 @@ impl<'a> Watch<'a> {
         let mut answered = 0;
         loop {
             match vm.next_event(Duration::from_millis(200)) {
-                Some(Event::Console(line)) => {
-                    if self.console {
-                        println!("{line}");
-                    }
-                }
+                Some(Event::Console(line)) if self.console => println!("{line}"),
                 Some(Event::Status(status)) => self.status(*status, vm)?,
                 Some(Event::StatusUnreadable(why)) => eprintln!("status port: {why}"),
                 Some(Event::Qemu(line)) => eprintln!("qemu: {line}"),
                 Some(Event::Reset) => eprintln!("The node reboots."),
                 Some(Event::Exited(code)) => return Ok(self.off(code)),
-                None => {}
+                Some(Event::Console(_)) | None => {}
             }
             let asked = interrupts.load(Ordering::Relaxed);
             if asked > answered {
