@@ -13,7 +13,9 @@ pub const DEBUG: &str = "nodeimg.debug";
 
 /// What a sealed image's command line says, always.
 pub fn sealed(root: &RootHash) -> String {
-    format!("{ROOTHASH}={root} ro panic=60 systemd.firstboot=off net.ifnames=1 console=tty0 console=ttyS0,115200")
+    format!(
+        "{ROOTHASH}={root} ro panic=60 systemd.firstboot=off net.ifnames=1 console=tty0 console=ttyS0,115200"
+    )
 }
 
 /// A parsed command line. Keeps order; a word without `=` has no value.
