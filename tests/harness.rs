@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The checkout.
@@ -21,14 +21,14 @@ fn lock_args(profile: &str) -> Vec<std::ffi::OsString> {
     }
 }
 
-/// `nodeimg COMMAND profiles/PROFILE.toml` with the lock and the folder for artifacts that the tests share.
-pub fn nodeimg(command: &str, profile: &str) -> Command {
+/// `nodeimg COMMAND profiles/PROFILE.toml` with the lock that the tests use and this folder for artifacts.
+pub fn nodeimg(command: &str, profile: &str, out: &Path) -> Command {
     let mut c = Command::new(env!("CARGO_BIN_EXE_nodeimg"));
     c.arg(command)
         .arg(checkout().join(format!("profiles/{profile}.toml")))
         .args(lock_args(profile))
         .arg("--out")
-        .arg(dist())
+        .arg(out)
         .current_dir(checkout());
     c
 }
@@ -38,12 +38,22 @@ pub fn dist() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist")
 }
 
-/// Builds the image, or finds it built.
-pub fn build(profile: &str) -> PathBuf {
-    let output = nodeimg("build", profile).output().expect("nodeimg starts");
-    assert!(output.status.success(), "nodeimg build failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    dist().join(profile)
+/// Builds the control plane's image once, and gives its folder.
+pub fn build() -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let output = nodeimg("build", "cplane", &dist()).output().expect("nodeimg starts");
+        assert!(
+            output.status.success(),
+            "nodeimg build failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    });
+    dist().join("cplane")
 }
+
+/// Held by the one machine that may run.
+static TURN: Mutex<()> = Mutex::new(());
 
 #[derive(Default)]
 struct Said {
@@ -56,11 +66,13 @@ pub struct Machine {
     child: Child,
     said: Arc<(Mutex<Said>, Condvar)>,
     seen: usize,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Machine {
     /// Starts it; both its outputs are read line by line.
     pub fn start(mut command: Command) -> Self {
+        let turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -72,7 +84,7 @@ impl Machine {
         let err = child.stderr.take().expect("piped");
         listen(out, said.clone(), true);
         listen(err, said.clone(), false);
-        Self { child, said, seen: 0 }
+        Self { child, said, seen: 0, _turn: turn }
     }
 
     /// The next line that contains `text`, after the one that the last call found.

@@ -1,18 +1,16 @@
 //! The whole way, on a real kernel: build, boot, form a cluster of one, serve, go down, come back.
 
-mod harness;
-
-use harness::{Machine, build, nodeimg};
+use crate::harness::{self, Machine, build, nodeimg};
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_control_plane_forms_serves_and_comes_back() {
-    build("cplane");
+    build();
     let state = tempfile::tempdir().expect("temp folder");
     let run = || {
-        let mut c = nodeimg("run", "cplane");
+        let mut c = nodeimg("run", "cplane", &harness::dist());
         c.args(["--direct", "--isolated", "--state"]).arg(state.path());
         Machine::start(c)
     };
@@ -71,6 +69,7 @@ fn a_control_plane_forms_serves_and_comes_back() {
 
     machine.interrupt();
     assert_eq!(machine.exit(2 * MINUTE), 0, "orderly shutdown\n{}", machine.console());
+    drop(machine);
 
     let mut machine = run();
     let kubectl = machine.kubectl(8 * MINUTE);

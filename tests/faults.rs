@@ -1,8 +1,6 @@
 //! What a node does when something is wrong: it says what, with a code and a next step, and loses nothing.
 
-mod harness;
-
-use harness::{Machine, build, nodeimg};
+use crate::harness::{Machine, build, dist, nodeimg};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -14,22 +12,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The image copied, so that a test may damage it.
 fn copy_of_the_image(to: &Path) -> PathBuf {
     let folder = to.join("cplane");
-    let status = Command::new("cp").args(["-r", "--sparse=always"]).arg(build("cplane")).arg(&folder).status();
+    let status = Command::new("cp").args(["-r", "--sparse=always"]).arg(build()).arg(&folder).status();
     assert!(status.expect("cp").success());
     folder
 }
 
-/// `nodeimg run --direct` of the image in `dist` (none: the tests' own) with its state in `state`.
-fn run(dist: Option<&Path>, state: &Path, more: &[&str]) -> Machine {
-    let mut c = match dist {
-        None => nodeimg("run", "cplane"),
-        Some(dist) => {
-            let mut c = nodeimg("run", "cplane");
-            // The last --out stands.
-            c.arg("--out").arg(dist);
-            c
-        }
-    };
+/// `nodeimg run --direct` of the image in `dist` with its state in `state`.
+fn run(dist: &Path, state: &Path, more: &[&str]) -> Machine {
+    let mut c = nodeimg("run", "cplane", dist);
     c.args(["--direct", "--isolated", "--state"]).arg(state).args(more);
     Machine::start(c)
 }
@@ -44,7 +34,7 @@ fn a_root_that_was_tampered_with_does_not_boot() {
     let mut byte = [0];
     disk.read_exact_at(&mut byte, at).expect("read");
     disk.write_all_at(&[byte[0] ^ 1], at).expect("write");
-    let mut machine = run(Some(temp.path()), &temp.path().join("state"), &[]);
+    let mut machine = run(temp.path(), &temp.path().join("state"), &[]);
     machine.wait_for("NI-ROOT-003", 3 * MINUTE);
     machine.power_cut();
 }
@@ -58,18 +48,28 @@ fn first_partition(disk: &fs::File) -> u64 {
 
 #[test]
 fn a_wrong_seed_is_named_and_the_right_one_is_taken_when_it_comes() {
-    build("cplane");
+    build();
     let temp = tempfile::tempdir().expect("temp folder");
     let seed = temp.path().join("seed");
     fs::create_dir(&seed).expect("folder");
     fs::write(seed.join("meta-data"), "instance-id: i-1\n").expect("file");
-    fs::write(seed.join("user-data"), "#cloud-config\nnodeimg:\n  cluster: lab\n  colour: blue\n").expect("file");
+    fs::write(seed.join("user-data"), "#cloud-config\nnodeimg:\n  cluster: lab\n  colour: blue\n")
+        .expect("file");
     let state = temp.path().join("state");
-    let mut machine = run(None, &state, &["--seed", seed.to_str().expect("text")]);
+    let mut machine = run(&dist(), &state, &["--seed", seed.to_str().expect("text")]);
     machine.wait_for("NI-SEED-00", 3 * MINUTE);
 
     let status = Command::new(env!("CARGO_BIN_EXE_nodeimg"))
-        .args(["cluster", "new", "lab", "--control-plane", "cp1=10.0.2.15", "--endpoint", "api.lab.test", "--out"])
+        .args([
+            "cluster",
+            "new",
+            "lab",
+            "--control-plane",
+            "cp1=10.0.2.15",
+            "--endpoint",
+            "api.lab.test",
+            "--out",
+        ])
         .arg(temp.path().join("lab"))
         .status();
     assert!(status.expect("nodeimg").success());
@@ -80,7 +80,7 @@ fn a_wrong_seed_is_named_and_the_right_one_is_taken_when_it_comes() {
 
 #[test]
 fn a_disk_of_somebody_else_is_left_alone() {
-    build("cplane");
+    build();
     let temp = tempfile::tempdir().expect("temp folder");
     let state = temp.path().join("state");
     fs::create_dir(&state).expect("folder");
@@ -88,7 +88,7 @@ fn a_disk_of_somebody_else_is_left_alone() {
     let file = fs::File::create(&disk).expect("disk");
     file.set_len(4 << 30).expect("size");
     file.write_all_at(b"somebody's payroll", 512 * 100).expect("data");
-    let mut machine = run(None, &state, &[]);
+    let mut machine = run(&dist(), &state, &[]);
     let line = machine.wait_for("NI-DISK-002", 3 * MINUTE);
     assert!(!line.is_empty());
     machine.power_cut();
