@@ -43,6 +43,16 @@ pub enum ModuleError {
 impl Modules {
     /// Reads depmod's files of the running kernel. Without them nothing can be loaded, and everything must be built in.
     pub fn of_running_kernel() -> Self {
+        Self::read(true)
+    }
+
+    /// As [`Modules::of_running_kernel`], for loading by name alone: the list of aliases is long, and devices are udev's
+    /// by now.
+    pub fn by_name() -> Self {
+        Self::read(false)
+    }
+
+    fn read(with_aliases: bool) -> Self {
         let release = nix::sys::utsname::uname()
             .map(|u| u.release().to_string_lossy().into_owned())
             .unwrap_or_default();
@@ -52,7 +62,7 @@ impl Modules {
             String::from_utf8_lossy(&bytes).into_owned()
         };
         let index = ModuleIndex::parse(
-            &read("modules.alias"),
+            &if with_aliases { read("modules.alias") } else { String::new() },
             &read("modules.dep"),
             &read("modules.softdep"),
             &read("modules.builtin"),

@@ -340,7 +340,9 @@ impl State {
         self.status.sequence += 1;
         self.status.uptime_ms = uptime_ms();
         self.status.waiting = self.waits.last().map(|w| w.waiting.clone());
-        self.status.fault = self.faults.last().cloned();
+        // A root that is not to be trusted explains everything that fails after it.
+        let root = self.faults.iter().find(|f| f.code == Code::RootTampered);
+        self.status.fault = root.or(self.faults.last()).cloned();
         self.unsent = !self.sinks.status(&self.status);
     }
 }

@@ -139,7 +139,10 @@ impl Node {
         if needed.join().is_err() {
             r.warn("modules and settings that Kubernetes needs may be missing: their thread failed");
         }
-        services::await_containerd(r, || self.shutdown.asked());
+        services::await_containerd(r, || {
+            self.watch.gate(r);
+            self.shutdown.asked()
+        });
         self.watch.gate(r);
 
         let formation = Formation {
@@ -192,7 +195,7 @@ fn module_loader() -> crate::datasource::LoadModule {
     let modules: Mutex<Option<Modules>> = Mutex::new(None);
     Box::new(move |name| {
         let mut modules = modules.lock().unwrap_or_else(PoisonError::into_inner);
-        modules.get_or_insert_with(Modules::of_running_kernel).load(name).map_err(|e| e.to_string())
+        modules.get_or_insert_with(Modules::by_name).load(name).map_err(|e| e.to_string())
     })
 }
 

@@ -6,6 +6,10 @@ use nodeimg_contract::paths;
 use nodeimg_init_core::resolv::Dns;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts unfinished files.
+static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// Where the files lie.
 #[derive(Debug, Clone)]
@@ -58,7 +62,9 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!(".{name}.new"));
+    // Leases and the boot write at the same time: each has an unfinished file of its own.
+    let mine = WRITES.fetch_add(1, Ordering::Relaxed);
+    let new = folder.join(format!(".{name}.{mine}.new"));
     let mut file = std::fs::File::create(&new)?;
     file.write_all(text.as_bytes())?;
     std::fs::rename(&new, path)

@@ -61,6 +61,11 @@ fn of_two_faults_the_newest_shows_and_the_older_one_comes_back() {
     r.fault(fault());
     r.fault(Fault { code: Code::ServiceFailed, ..fault() });
     assert_eq!(r.status().fault.map(|f| f.code), Some(Code::ServiceFailed));
+    r.fault(Fault { code: Code::RootTampered, ..fault() });
+    r.fault(Fault { code: Code::KubeadmFailed, ..fault() });
+    assert_eq!(r.status().fault.map(|f| f.code), Some(Code::RootTampered));
+    r.clear_fault(Code::RootTampered);
+    r.clear_fault(Code::KubeadmFailed);
     r.clear_fault(Code::ServiceFailed);
     assert_eq!(r.status().fault.map(|f| f.code), Some(Code::DiskMissing));
 }

@@ -63,7 +63,7 @@ const SYSCTLS: [(&str, &str); 17] = [
 
 /// Provides them. What cannot be had is a warning: the part that needs it tells by itself what does not work.
 pub fn provide(reporter: &Reporter) {
-    let mut modules = Modules::of_running_kernel();
+    let mut modules = Modules::by_name();
     for name in MODULES {
         if let Err(e) = modules.load(name)
             && NEEDED.contains(&name)

@@ -42,7 +42,8 @@ pub fn start(processes: &Processes, reporter: &Reporter, shutdown: &Shutdown) {
 }
 
 /// Whether there are links with hardware behind them and udev has given all of them their names: it writes what it knows
-/// of a link to `/run/udev/data/nINDEX` after its rules have run; `ID_NET_NAME` there is the name that the link gets.
+/// of a link to `/run/udev/data/nINDEX` after its rules have run; `ID_NET_NAME` there is the name that the link
+/// gets, and `ID_RENAMING` says that it is just getting it.
 pub fn links_are_named() -> bool {
     let Ok(links) = std::fs::read_dir("/sys/class/net") else { return false };
     let mut any = false;
@@ -53,7 +54,7 @@ pub fn links_are_named() -> bool {
         };
         let wanted = known.lines().find_map(|l| l.strip_prefix("E:ID_NET_NAME="));
         let name = link.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        if wanted.is_some_and(|wanted| wanted != name) {
+        if known.contains("E:ID_RENAMING=1") || wanted.is_some_and(|wanted| wanted != name) {
             return false;
         }
         any = true;
