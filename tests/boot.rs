@@ -4,4 +4,6 @@
 
 mod faults;
 mod harness;
+#[cfg(feature = "soak")]
+mod soak;
 mod to_ready;
