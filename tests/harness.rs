@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The checkout.
 pub fn checkout() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("builder/cli lies two folders deep")
 }
 
 /// A lock of the profile: the committed one, or the copy that CI renewed because a mirror dropped files.
