@@ -187,7 +187,8 @@ fn others_run() -> bool {
 fn unmount_state(reporter: &Reporter) {
     nix::unistd::sync();
     let mut busy = Vec::new();
-    for folder in ["/etc/kubernetes", "/etc/cni/net.d", VAR] {
+    // Container roots are overlays whose upper folders lie on the state partition: while one is mounted, that is in use.
+    for folder in ["/run/containerd", "/run/netns", "/etc/kubernetes", "/etc/cni/net.d", VAR] {
         for at in mounts::below(folder) {
             if mounts::unmount(&at, false).is_err() {
                 busy.push(at);
