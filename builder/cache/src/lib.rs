@@ -120,8 +120,10 @@ impl Cache {
     ) -> Result<(PathBuf, Origin), E> {
         let path = self.root.join(kind).join(key);
         if path.exists() {
+            tracing::debug!(kind, key, "found in the cache");
             return Ok((path, Origin::Cached));
         }
+        tracing::debug!(kind, key, "not in the cache: made now");
         let _lock = self.lock(&format!("{kind}-{key}"))?;
         if path.exists() {
             return Ok((path, Origin::Cached));

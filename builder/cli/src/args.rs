@@ -26,8 +26,11 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "NODEIMG_CACHE")]
     pub cache: Option<PathBuf>,
     /// Say nothing but errors and results
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Say what is looked up, fetched and made, on standard error
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -125,6 +125,7 @@ impl Client {
         url: &str,
         from: u64,
     ) -> Result<Response<ureq::Body>, Attempt<E>> {
+        tracing::debug!(url = without_credentials(url), from, "fetch");
         let mut request = self.agent.get(url);
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
@@ -182,4 +183,23 @@ fn worth_retrying(error: &ureq::Error) -> bool {
             | ureq::Error::TooManyRedirects
             | ureq::Error::RedirectFailed
     )
+}
+
+/// A URL for logs: what stands before `@` in its authority may be a password.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_reaches_no_log() {
+        assert_eq!(without_credentials("http://me:pw@mirror.test/debian@x"), "http://mirror.test/debian@x");
+        assert_eq!(without_credentials("http://mirror.test"), "http://mirror.test");
+    }
 }
