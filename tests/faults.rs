@@ -85,7 +85,8 @@ fn a_disk_of_somebody_else_is_left_alone() {
     let state = temp.path().join("state");
     fs::create_dir(&state).expect("folder");
     let disk = state.join("state.img");
-    let file = fs::File::create(&disk).expect("disk");
+    let mut options = fs::File::options();
+    let file = options.read(true).write(true).create_new(true).open(&disk).expect("disk");
     file.set_len(4 << 30).expect("size");
     file.write_all_at(b"somebody's payroll", 512 * 100).expect("data");
     let mut machine = run(&dist(), &state, &[]);
