@@ -53,7 +53,7 @@ pub struct Watch<'a> {
     first: Option<(NodeStatus, u64)>,
     last: Option<NodeStatus>,
     failure: Option<Failure>,
-    timeline: Option<Timeline>,
+    was_ready: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -69,7 +69,7 @@ impl<'a> Watch<'a> {
             first: None,
             last: None,
             failure: None,
-            timeline: None,
+            was_ready: false,
         }
     }
 
@@ -98,10 +98,10 @@ impl<'a> Watch<'a> {
 
     fn status(&mut self, status: NodeStatus, vm: &Vm) -> Result<(), Failure> {
         let on = self.start.elapsed().as_millis() as u64;
-        let first = self.first.get_or_insert_with(|| (status.clone(), on));
+        self.first.get_or_insert_with(|| (status.clone(), on));
         if self.stage == Stage::Booting && status.ready == Some(true) {
             self.stage = Stage::Ready;
-            self.timeline = Some(Timeline::new(self.machine.clone(), first.1, &first.0, &status));
+            self.was_ready = true;
             self.say_ready();
             if self.args.vm.until == Some(Until::Ready) {
                 self.go_down(vm)?;
@@ -206,7 +206,14 @@ impl<'a> Watch<'a> {
                 "the console above shows how far it came",
             )),
         };
-        (end, self.timeline)
+        // The last status has every milestone; the one that first said Ready may not have that one yet.
+        let timeline = match (&self.first, &self.last) {
+            (Some((first, power_on_ms)), Some(last)) if self.was_ready => {
+                Some(Timeline::new(self.machine, *power_on_ms, first, last))
+            }
+            _ => None,
+        };
+        (end, timeline)
     }
 }
 
