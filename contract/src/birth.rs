@@ -30,6 +30,8 @@ pub enum Method {
     Quorum,
     /// The lowest name alone; the others join.
     First,
+    /// The survivor of a lost majority, by an operator's command. Never in a seed.
+    Recover,
 }
 
 /// One etcd member of a birth.
@@ -96,6 +98,7 @@ impl Birth {
         field(match self.method {
             Method::Quorum => "quorum",
             Method::First => "first",
+            Method::Recover => "recover",
         });
         for p in &self.participants {
             field(&p.name);

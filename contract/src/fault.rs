@@ -101,6 +101,30 @@ codes! {
     AddonFailed = "NI-FORM-006", "an add-on could not be applied";
     /// Not in the list.
     NotListed = "NI-FORM-007", "this node is not in the seed's list of control planes";
+    /// Peers do not answer.
+    PeersMissing = "NI-FORM-008", "not every listed control plane answers";
+    /// Peers hold other seeds.
+    PeersDisagree = "NI-FORM-009", "the seeds of two nodes disagree";
+    /// A peer that is not one.
+    PeerUntrusted = "NI-FORM-010", "a peer lies, or speaks another version of the protocol";
+    /// Two nodes with one name.
+    PeerDuplicate = "NI-FORM-011", "two nodes claim one name or one address";
+    /// A cluster that is not ours.
+    AnotherCluster = "NI-FORM-012", "what answers is another cluster";
+    /// Not removable.
+    StaleMember = "NI-FORM-013", "an old member stands in the way and cannot safely be removed";
+    /// Join blocked.
+    JoinBlocked = "NI-FORM-014", "the cluster cannot take this node now";
+    /// Token or certificate key.
+    JoinSecretExpired = "NI-FORM-015", "the seed's bootstrap token or certificate key is over";
+    /// Versions.
+    VersionSkew = "NI-FORM-016", "the image's Kubernetes version does not fit the cluster's";
+    /// Majority of disks lost.
+    QuorumLost = "NI-FORM-017", "the cluster has lost the majority of its etcd members";
+    /// The endpoint refuses.
+    EndpointRefused = "NI-FORM-018", "the endpoint refuses connections";
+    /// The endpoint does not answer.
+    EndpointTimeout = "NI-FORM-019", "the endpoint does not answer";
 }
 
 impl std::fmt::Display for Code {

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod image;
 pub mod partition;
 pub mod paths;
+pub mod peer;
 pub mod seed;
 pub mod status;
 pub mod store;

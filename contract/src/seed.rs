@@ -67,8 +67,24 @@ pub struct NodeSeed {
     pub issued_at: Option<jiff::Timestamp>,
     /// Where the API is.
     pub endpoint: Endpoint,
-    /// Every control plane, this one too.
+    /// Every control plane; for birth alone (afterwards every member serves the current list).
     pub control_planes: Vec<ControlPlane>,
+    /// Nodes of role `etcd`: the members of an external etcd that nodeimg forms. Empty: etcd is stacked, or somebody
+    /// else's ([`NodeSeed::external_etcd`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub etcd_nodes: Vec<ControlPlane>,
+    /// How control planes reach an etcd that does not run beside their API servers (kubeadm's `etcd.external`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_etcd: Option<ExternalEtcd>,
+    /// This node's identity towards other nodeinits (control planes and etcd nodes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<PeerIdentity>,
+    /// How a node without the cluster's keys joins (workers; control planes of the textbook way).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+    /// Labels, taints, address and kubelet settings of this node.
+    #[serde(default, skip_serializing_if = "NodeSettings::is_default")]
+    pub node: NodeSettings,
     /// Formation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formation: Option<Formation>,
@@ -138,6 +154,82 @@ pub struct Formation {
     /// Leave for one birth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permit: Option<Permit>,
+    /// Names of the list that are dead on arrival: consent to a birth without them, bound to `permit`. What is left must
+    /// be a strict majority of the list; a name that answers after all takes part as if it did not stand here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+}
+
+/// kubeadm's `etcd.external`, with the files' content in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExternalEtcd {
+    /// `https://ADDRESS:PORT` of each member.
+    pub endpoints: Vec<String>,
+    /// CA of the members' certificates, PEM.
+    pub ca: String,
+    /// The API server's client certificate and key.
+    pub client: KeyPair,
+}
+
+/// Who this node is towards other nodeinits: the CA has this purpose alone, and is none of Kubernetes'. The certificate
+/// is made as [`crate::peer`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PeerIdentity {
+    /// The peer CA's certificate, PEM.
+    pub ca: String,
+    /// This node's certificate and key.
+    pub identity: KeyPair,
+}
+
+/// How a node without the cluster's keys joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Join {
+    /// The cluster's CA (`ca.crt`), PEM: what answers behind the endpoint must have it.
+    pub ca: String,
+    /// Bootstrap token of this node.
+    pub token: BootstrapToken,
+    /// kubeadm's certificate key (64 hexadecimal digits) with which a control plane of the textbook way fetches the
+    /// uploaded certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_key: Option<CertificateKey>,
+}
+
+/// kubeadm's certificate key; no Debug text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CertificateKey(pub String);
+
+impl std::fmt::Debug for CertificateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CertificateKey(…)")
+    }
+}
+
+/// A node's own settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NodeSettings {
+    /// Labels of the Node object. `node-role.kubernetes.io/*` is set by a control plane (the kubelet refuses to).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Taints, `KEY[=VALUE]:EFFECT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<String>,
+    /// The kubelet's `--node-ip`; default: the listed address, or the one that leads to the endpoint.
+    #[serde(default, rename = "nodeIP", skip_serializing_if = "Option::is_none")]
+    pub node_ip: Option<IpAddr>,
+    /// Fields of this node's KubeletConfiguration, by their own names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kubelet: BTreeMap<String, serde_json::Value>,
+}
+
+impl NodeSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Kubernetes' settings, by kubeadm's names (ClusterConfiguration v1beta4).

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{
-    BootstrapToken, ControlPlane, Endpoint, EndpointMode, Formation, Kubernetes, MetaData, NodeSeed, Ntp,
-    Pki, UserData,
+    BootstrapToken, ControlPlane, Endpoint, EndpointMode, Formation, Kubernetes, MetaData, NodeSeed,
+    NodeSettings, Ntp, Pki, UserData,
 };
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -94,7 +94,16 @@ fn node_seed(spec: &ClusterSpec, checked: &Checked, node: &ControlPlane, secrets
             addresses: own_first(&checked.endpoint_addresses, node.address),
         },
         control_planes: spec.control_planes.clone(),
-        formation: Some(Formation { method: Method::Quorum, permit: Some(secrets.permit.clone()) }),
+        formation: Some(Formation {
+            method: Method::Quorum,
+            permit: Some(secrets.permit.clone()),
+            without: Vec::new(),
+        }),
+        etcd_nodes: Vec::new(),
+        external_etcd: None,
+        peer: None,
+        join: None,
+        node: NodeSettings::default(),
         kubernetes: Kubernetes {
             pod_subnet: spec.pod_subnet.clone(),
             service_subnet: spec.service_subnet.clone(),
