@@ -19,11 +19,13 @@ mod cluster_record;
 mod machine;
 mod record;
 mod refusal;
+mod standing;
 
 pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep};
 pub use machine::{Action, Event, Gate, Now, State, step};
 pub use record::{BadRecord, NodeRecord, Record, RecordFile};
 pub use refusal::Refusal;
+pub use standing::{Answer, Standing};
 
 use crate::node_config::NodeConfig;
 use nodeimg_contract::birth::{Method, Permit};

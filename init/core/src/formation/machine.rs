@@ -230,7 +230,7 @@ impl Progress<'_> {
             (RecordFile::Missing, RecordFile::Missing) => {
                 Ok(Err(Action::WriteRecord(Record::blank(d.fresh.clone()))))
             }
-            (RecordFile::Good(record), RecordFile::Good(node)) if node.pinned() != record.incarnation() => {
+            (RecordFile::Good(record), RecordFile::Good(node)) if node.pinned() != Some(record.incarnation()) => {
                 Err(Refusal::EtcdDiskSwapped)
             }
             (RecordFile::Good(record), RecordFile::Missing) if record.promised().is_some() => {

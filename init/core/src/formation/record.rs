@@ -1,14 +1,17 @@
 //! What a node keeps of its formation: the [`Record`] on the etcd file system and the [`NodeRecord`] beside it on the
 //! state partition.
+//!
+//! Changes are made by this room alone, each from the record before it: a promise is replaced only while nothing is
+//! started, a birth is started once, a join excludes a start. `from_bytes` refuses what no such sequence writes.
 
-use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
+use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Method, Participant, Permit};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 const SCHEMA: u32 = 1;
 const MAX_BYTES: usize = 256 << 10;
 
-/// What lies on the etcd file system: incarnation, promised birth, started birth, joined birth. A value is made by this
-/// module alone, and each change needs the one before.
+/// What lies on the etcd file system: incarnation, promised birth, started birth, joined birth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {
@@ -19,7 +22,11 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     started: Option<Birth>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    joining: Option<BirthId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     joined: Option<BirthId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recovered_from: Option<BirthId>,
 }
 
 /// A record that cannot be believed.
@@ -57,22 +64,63 @@ impl<T> RecordFile<T> {
 
 impl Record {
     pub(super) fn blank(incarnation: Incarnation) -> Self {
-        Self { schema: SCHEMA, incarnation, promised: None, started: None, joined: None }
-    }
-    /// Promises a birth; only a blank record does.
-    pub(super) fn promise(&self, birth: Birth) -> Option<Self> {
-        self.started.is_none().then(|| Self { promised: Some(birth), ..self.clone() })
-    }
-    /// Starts the promised birth; once.
-    pub(super) fn start(&self) -> Option<Self> {
-        match (&self.promised, &self.started) {
-            (Some(birth), None) => Some(Self { started: Some(birth.clone()), ..self.clone() }),
-            _ => None,
+        Self {
+            schema: SCHEMA,
+            incarnation,
+            promised: None,
+            started: None,
+            joining: None,
+            joined: None,
+            recovered_from: None,
         }
     }
-    /// Notes the first good start.
+    fn is_blank(&self) -> bool {
+        self.started.is_none() && self.joining.is_none()
+    }
+    fn takes_part_in(&self, birth: &Birth) -> bool {
+        birth.participants().iter().any(|p| p.incarnation == self.incarnation)
+    }
+    /// Promises a birth, as a participant or as a witness; only a blank record does.
+    pub(super) fn promise(&self, birth: Birth) -> Option<Self> {
+        self.is_blank().then(|| Self { promised: Some(birth), ..self.clone() })
+    }
+    /// Starts the promised birth; once, and only as its participant.
+    pub(super) fn start(&self) -> Option<Self> {
+        let birth = self.promised.as_ref().filter(|b| self.is_blank() && self.takes_part_in(b))?;
+        Some(Self { started: Some(birth.clone()), ..self.clone() })
+    }
+    /// Goes to join the cluster of a birth in which this incarnation has no part.
+    pub(super) fn begin_join(&self, birth: BirthId) -> Option<Self> {
+        self.is_blank().then(|| Self { joining: Some(birth), ..self.clone() })
+    }
+    /// Notes the first good start (of a participant), or the promotion to a voter (of a joined node).
     pub(super) fn join(&self) -> Option<Self> {
-        self.started.as_ref().map(|b| Self { joined: Some(b.id()), ..self.clone() })
+        self.cluster().map(|b| Self { joined: Some(b), ..self.clone() })
+    }
+    /// The survivor of a lost majority goes on alone, as a birth of its own, under a new incarnation: its etcd data was
+    /// restored from a snapshot under the new birth's token.
+    pub fn recover(&self, fresh: Incarnation, permit: Permit, name: String, address: IpAddr) -> Option<Self> {
+        let from = self.cluster()?;
+        let me = Participant { name, address, incarnation: fresh.clone() };
+        let birth = Birth::new(permit, Method::Recover, vec![me]);
+        Some(Self {
+            promised: Some(birth.clone()),
+            started: Some(birth),
+            recovered_from: Some(from),
+            ..Self::blank(fresh)
+        })
+    }
+    /// The cluster that this node belongs to: its started birth, or the one that it joins or joined.
+    pub fn cluster(&self) -> Option<BirthId> {
+        self.started.as_ref().map(Birth::id).or_else(|| self.joining.clone())
+    }
+    /// The birth that this node joins or joined without a part in it.
+    pub fn joining(&self) -> Option<&BirthId> {
+        self.joining.as_ref()
+    }
+    /// The birth whose data an operator's recovery took over.
+    pub fn recovered_from(&self) -> Option<&BirthId> {
+        self.recovered_from.as_ref()
     }
     /// The etcd file system's id.
     pub fn incarnation(&self) -> &Incarnation {
@@ -100,40 +148,61 @@ impl Record {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadRecord> {
         let record: Self = parse(bytes)?;
         let digits = &record.incarnation.0;
-        let takes_part = |b: &Birth| b.participants().iter().any(|p| p.incarnation == record.incarnation);
         let consistent = digits.len() == 32
             && digits.bytes().all(|c| c.is_ascii_hexdigit())
-            && record.promised.iter().chain(&record.started).all(takes_part)
+            && record.started.iter().all(|b| record.takes_part_in(b))
             && (record.started.is_none() || record.started == record.promised)
-            && record.joined.as_ref().is_none_or(|j| record.started.as_ref().is_some_and(|s| s.id() == *j));
+            && (record.started.is_none() || record.joining.is_none())
+            && (record.joined.is_none() || record.joined == record.cluster())
+            && (record.recovered_from.is_none() || record.started.is_some());
         if consistent { Ok(record) } else { Err(BadRecord::Damaged) }
     }
 }
 
-/// What lies on the state partition: the pinned incarnation, and what was rendered for which birth.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What lies on the state partition: the pinned incarnation (of a node with an etcd file system) or the pinned birth (of
+/// one without), and what was done for which birth.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeRecord {
     schema: u32,
-    pinned: Incarnation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pinned: Option<Incarnation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    birth: Option<BirthId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rendered: Option<BirthId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    finished: Option<BirthId>,
 }
 
 impl NodeRecord {
     pub(super) fn pin(incarnation: Incarnation) -> Self {
-        Self { schema: SCHEMA, pinned: incarnation, rendered: None }
+        Self { schema: SCHEMA, pinned: Some(incarnation), ..Self::default() }
+    }
+    pub(super) fn pin_birth(birth: BirthId) -> Self {
+        Self { schema: SCHEMA, birth: Some(birth), ..Self::default() }
     }
     pub(super) fn with_rendered(&self, birth: BirthId) -> Self {
         Self { rendered: Some(birth), ..self.clone() }
     }
+    pub(super) fn with_finished(&self, birth: BirthId) -> Self {
+        Self { finished: Some(birth), ..self.clone() }
+    }
     /// The incarnation of the etcd file system that belongs to this state partition.
-    pub fn pinned(&self) -> &Incarnation {
-        &self.pinned
+    pub fn pinned(&self) -> Option<&Incarnation> {
+        self.pinned.as_ref()
+    }
+    /// The cluster that this node (without etcd) belongs to.
+    pub fn birth(&self) -> Option<&BirthId> {
+        self.birth.as_ref()
     }
     /// The birth whose certificates and manifests are written and synced.
     pub fn rendered(&self) -> Option<&BirthId> {
         self.rendered.as_ref()
+    }
+    /// The birth for which this node's own last steps (label, taint, rotating certificate) are done.
+    pub fn finished(&self) -> Option<&BirthId> {
+        self.finished.as_ref()
     }
     /// JSON for the disk.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BadRecord> {

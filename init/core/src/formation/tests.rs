@@ -86,7 +86,7 @@ impl World {
                 let record = Record::from_bytes(self.record.as_deref().expect("a record")).expect("good");
                 let node = NodeRecord::from_bytes(self.node.as_deref().expect("a pin")).expect("good");
                 assert_eq!(record.started(), Some(gate.birth()), "the gate is for the started birth");
-                assert_eq!(node.pinned(), record.incarnation(), "the gate is for the pinned disk");
+                assert_eq!(node.pinned(), Some(record.incarnation()), "the gate is for the pinned disk");
                 assert_eq!(self.rendered_for, Some(gate.birth().id()), "manifests are there");
                 assert!(!(self.manifest_existing && self.etcd_born.is_none()), "etcd has data to go on with");
                 // The kubelet starts etcd: a new member if the folder is empty.

@@ -1,0 +1,95 @@
+//! What a node says of its record when another asks: the words of the agreement.
+//!
+//! A [`Standing`] is made from a synced [`Record`] alone, or says that the node cannot tell. A node whose etcd file
+//! system is absent, unread or in memory answers [`Standing::CannotSay`]: "blank" is a statement about a disk.
+
+use super::record::{Record, RecordFile};
+use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
+use serde::{Deserialize, Serialize};
+
+/// What a node's record lets others count on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase", tag = "standing")]
+pub enum Standing {
+    /// Never started nor joined anything on this etcd file system.
+    Blank {
+        /// Its etcd file system.
+        incarnation: Incarnation,
+        /// The birth that it promised last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        promised: Option<Birth>,
+    },
+    /// Started a birth as one of its participants; etcd may hold data.
+    Started {
+        /// Its etcd file system.
+        incarnation: Incarnation,
+        /// Which.
+        birth: Birth,
+    },
+    /// Joined, or is joining, the cluster of a birth in which it has no part.
+    Member {
+        /// Its etcd file system.
+        incarnation: Incarnation,
+        /// Which.
+        birth: BirthId,
+    },
+    /// No etcd file system that can be believed.
+    CannotSay {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl Standing {
+    /// From what the etcd file system holds.
+    pub fn of(record: &RecordFile<Record>) -> Self {
+        let cannot = |reason: &str| Standing::CannotSay { reason: reason.into() };
+        match record {
+            RecordFile::Missing => cannot("no record is written yet"),
+            RecordFile::Bad(bad) => cannot(&bad.to_string()),
+            RecordFile::Good(record) => {
+                let incarnation = record.incarnation().clone();
+                match (record.started(), record.joining()) {
+                    (Some(birth), _) => Standing::Started { incarnation, birth: birth.clone() },
+                    (None, Some(birth)) => Standing::Member { incarnation, birth: birth.clone() },
+                    (None, None) => Standing::Blank { incarnation, promised: record.promised().cloned() },
+                }
+            }
+        }
+    }
+
+    /// The cluster that this node belongs to.
+    pub fn cluster(&self) -> Option<BirthId> {
+        match self {
+            Standing::Started { birth, .. } => Some(birth.id()),
+            Standing::Member { birth, .. } => Some(birth.clone()),
+            Standing::Blank { .. } | Standing::CannotSay { .. } => None,
+        }
+    }
+
+    /// The etcd file system that it speaks of.
+    pub fn incarnation(&self) -> Option<&Incarnation> {
+        match self {
+            Standing::Blank { incarnation, .. }
+            | Standing::Started { incarnation, .. }
+            | Standing::Member { incarnation, .. } => Some(incarnation),
+            Standing::CannotSay { .. } => None,
+        }
+    }
+}
+
+/// What one peer said in one round of questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It answered under its own name.
+    Said {
+        /// Of its record.
+        standing: Standing,
+        /// Fields of the seed in which it differs from this node.
+        differs: Vec<String>,
+    },
+    /// Nothing came; why, for people.
+    Silent(String),
+    /// What came cannot be believed (certificate, name, version of the protocol); why, for people.
+    Untrusted(String),
+}
