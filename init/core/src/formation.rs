@@ -1,4 +1,4 @@
-//! How a node with a seed becomes part of one cluster: the one-node case of the design's section 5.
+//! How nodes with seeds become one cluster: the design's section 5, as a pure machine.
 //!
 //! [`step`] takes a state, what happened ([`Event`]) and [`Now`]; it gives the next state and what is to be done
 //! ([`Action`]). It does nothing itself. Every action may be done twice, and each is asked for again until its event
@@ -6,58 +6,138 @@
 //!
 //! What keeps which property:
 //!
-//! - *At most one birth a disk*: a birth goes into a [`Record`] in one place (`Progress::birth`), and only when the
-//!   record is blank; a started birth is never replaced (`Record::start` takes the promised one).
-//! - *The kubelet never runs before the gate*: [`Action::OpenGate`] holds a [`Gate`], which only `Progress::next` makes,
-//!   behind a record that is started, an incarnation that is the pinned one, and manifests that are written and synced.
-//! - *A lost or swapped etcd disk never starts afresh*: the incarnation is pinned on the state partition before a birth
-//!   is promised; a record that is missing, damaged or of another incarnation ends in [`Refusal`].
-//! - *Nothing is born without leave*: blank becomes promised, and promised becomes started, only under a valid permit.
-//! - *Once per cluster is once*: a step that the cluster's own record ([`ClusterRecord`]) holds is never run again.
+//! - *At most one birth has a quorum*: [`agreement`] (its docs have the proof): a birth is started after one round in which
+//!   everybody required promised it, and answers are dropped at every change of the own record (`State::learn`).
+//! - *A member ID is never started by two incarnations*: a birth names incarnations, the birth ID is etcd's cluster token,
+//!   a late start needs the incarnation that the birth names (`agreement::towards`), and a join removes an older member
+//!   before it adds itself ([`membership`]).
+//! - *The kubelet never runs before the gate*: [`Action::OpenGate`] holds a [`Gate`], which is made in this room alone,
+//!   behind a record that is started or joining, an incarnation that is the pinned one, and manifests that are synced.
+//! - *A lost, swapped or older etcd disk never starts afresh*: the incarnation is pinned on the state partition before a
+//!   birth is promised, and what was rendered is noted there; what does not fit ends in [`Refusal`]. A node whose disk is
+//!   absent gets no [`Event::Disks`], and [`Standing`] says that it cannot say.
+//! - *No acknowledged write is lost*: data is given up only when etcd holds no entry beyond its birth's own
+//!   (`agreement::is_worth_nothing`).
+//! - *A living node is never evicted*: `membership::may_remove`.
+//! - *Nothing is born without leave*: a promise and a start both need a valid permit (`agreement::permit`).
+//! - *Once per cluster is once*: a step that the cluster's own record ([`ClusterRecord`]) holds is never run again, and
+//!   steps are run under a Lease.
+//! - *Every wait has a name*: [`Wait`]; whatever stands in the way for good is a [`Refusal`].
 
+mod agreement;
 mod cluster_record;
+mod guest;
 mod machine;
+mod member;
+mod membership;
 mod record;
 mod refusal;
+mod rules;
 mod standing;
+mod wait;
 
-pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep};
-pub use machine::{Action, Event, Gate, Now, State, step};
+pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep, RecordedMember};
+pub use machine::{Action, EtcdData, EtcdStart, Event, Gate, Now, State, step};
+pub use membership::{ClusterView, EtcdMember, NodeSeen, QUIET};
 pub use record::{BadRecord, NodeRecord, Record, RecordFile};
 pub use refusal::Refusal;
+pub use rules::Rules;
 pub use standing::{Answer, Standing};
+pub use wait::Wait;
 
 use crate::node_config::NodeConfig;
 use nodeimg_contract::birth::{Method, Permit};
+use nodeimg_contract::image::Role;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+/// What a node is, as formation sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// API server with etcd beside it.
+    StackedControlPlane,
+    /// API server; etcd runs elsewhere.
+    ExternalControlPlane,
+    /// etcd alone.
+    Etcd,
+    /// Runs pods.
+    Worker,
+    /// Balances; pins the birth.
+    Lb,
+}
+
+impl Kind {
+    /// Whether it has an etcd file system, and so a part in a birth.
+    pub fn has_etcd(self) -> bool {
+        matches!(self, Kind::StackedControlPlane | Kind::Etcd)
+    }
+    /// Whether it runs an API server.
+    pub fn has_api(self) -> bool {
+        matches!(self, Kind::StackedControlPlane | Kind::ExternalControlPlane)
+    }
+}
+
+/// One line of the list of a birth.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Listed {
+    /// Node name.
+    pub name: String,
+    /// Address that etcd advertises.
+    pub address: IpAddr,
+}
 
 /// What formation must know of the seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeded {
     /// This node's name.
     pub name: String,
-    /// Its address in the list: etcd's.
+    /// Its address: etcd's, where it has one.
     pub address: IpAddr,
+    /// What it is.
+    pub kind: Kind,
+    /// The list of the birth, sorted by name: control planes, or nodes of role etcd; this node may be missing from it
+    /// (added later). Empty for a node without etcd.
+    pub listed: Vec<Listed>,
     /// Leave for one birth.
     pub permit: Option<Permit>,
     /// How participants are chosen.
     pub method: Method,
+    /// Consent to a birth without these names, while they are silent.
+    pub without: BTreeSet<String>,
     /// What is done once per cluster, in order.
     pub steps: Vec<ClusterStep>,
 }
 
 impl Seeded {
-    /// From a decided NodeConfig and the image's add-ons. [`crate::node_config::decide`] refuses a list of more than
-    /// one name; so the birth has one participant.
+    /// The rest of the list.
+    pub fn others(&self) -> impl Iterator<Item = &Listed> {
+        self.listed.iter().filter(|n| n.name != self.name)
+    }
+
+    /// From a decided NodeConfig and the image's add-ons.
     pub fn new(config: &NodeConfig, addons: &[String]) -> Self {
         let mut steps = ClusterStep::KUBEADM.to_vec();
+        steps.push(ClusterStep::Rbac);
         steps.push(ClusterStep::CoreDns { forward: config.knows_dns() });
         steps.extend(addons.iter().cloned().map(ClusterStep::Addon));
         Self {
             name: config.name.value.to_string(),
-            address: config.address,
+            address: config.node_ip().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+            kind: match (config.role.value, &config.external_etcd) {
+                (Role::ControlPlane, None) => Kind::StackedControlPlane,
+                (Role::ControlPlane, Some(_)) => Kind::ExternalControlPlane,
+                (Role::Etcd, _) => Kind::Etcd,
+                (Role::Worker, _) => Kind::Worker,
+                (Role::Lb, _) => Kind::Lb,
+            },
+            listed: config
+                .birth_list()
+                .iter()
+                .map(|n| Listed { name: n.name.to_string(), address: n.address })
+                .collect(),
             permit: config.permit.clone(),
             method: config.method.value,
+            without: config.without.iter().map(ToString::to_string).collect(),
             steps,
         }
     }

@@ -3,9 +3,10 @@
 
 use super::Seeded;
 use crate::kubeadm::Phase;
-use nodeimg_contract::birth::{BirthId, Incarnation};
+use nodeimg_contract::birth::{BirthId, Incarnation, Participant};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 const SCHEMA: &str = "1";
 
@@ -20,18 +21,17 @@ pub enum ClusterStep {
         /// Whether it stays.
         forward: bool,
     },
+    /// Who joins may read the ConfigMap of the birth.
+    Rbac,
     /// An add-on is applied.
     Addon(String),
 }
 
 impl ClusterStep {
-    /// kubeadm's, in kubeadm's order. The two that are a node's own (mark-control-plane, kubelet-finalize) stand here
-    /// as long as a cluster has one node: one kubeadm process runs them all.
-    pub const KUBEADM: [ClusterStep; 5] = [
+    /// kubeadm's, in kubeadm's order.
+    pub const KUBEADM: [ClusterStep; 3] = [
         ClusterStep::Kubeadm(Phase::UploadConfig),
-        ClusterStep::Kubeadm(Phase::MarkControlPlane),
         ClusterStep::Kubeadm(Phase::BootstrapToken),
-        ClusterStep::Kubeadm(Phase::KubeletFinalize),
         ClusterStep::Kubeadm(Phase::Addon),
     ];
 
@@ -40,6 +40,7 @@ impl ClusterStep {
         match self {
             ClusterStep::Kubeadm(phase) => format!("kubeadm/{}", phase.text()),
             ClusterStep::CoreDns { .. } => "coredns".into(),
+            ClusterStep::Rbac => "rbac".into(),
             ClusterStep::Addon(name) => format!("addon/{name}"),
         }
     }
@@ -50,7 +51,19 @@ impl ClusterStep {
 pub struct ClusterRecord {
     birth: BirthId,
     done: BTreeSet<String>,
-    members: BTreeMap<String, Incarnation>,
+    members: BTreeMap<String, RecordedMember>,
+    /// Where the API's object stood when it was read: a write of something older is refused by the API server.
+    resource_version: Option<String>,
+}
+
+/// One line of the ConfigMap's members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecordedMember {
+    /// Address that API server and etcd advertise.
+    pub address: IpAddr,
+    /// The etcd file system that was last started under the name.
+    pub incarnation: Incarnation,
 }
 
 /// A ConfigMap that cannot be believed.
@@ -68,9 +81,12 @@ struct ConfigMap {
     data: Data,
 }
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
     namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource_version: Option<String>,
 }
 #[derive(Serialize, Deserialize)]
 struct Data {
@@ -86,8 +102,47 @@ impl ClusterRecord {
     /// Name of the ConfigMap.
     pub const NAME: &'static str = "nodeimg";
 
-    pub(super) fn new(birth: BirthId, name: String, incarnation: Incarnation) -> Self {
-        Self { birth, done: BTreeSet::new(), members: [(name, incarnation)].into() }
+    pub(super) fn new(birth: BirthId, participants: &[Participant]) -> Self {
+        let member = |p: &Participant| {
+            (p.name.clone(), RecordedMember { address: p.address, incarnation: p.incarnation.clone() })
+        };
+        Self {
+            birth,
+            done: BTreeSet::new(),
+            members: participants.iter().map(member).collect(),
+            resource_version: None,
+        }
+    }
+    /// The record of a cluster that goes on under a birth of its own: what was done stays done.
+    pub(super) fn reborn(&self, birth: BirthId, participants: &[Participant]) -> Self {
+        Self {
+            done: self.done.clone(),
+            resource_version: self.resource_version.clone(),
+            ..Self::new(birth, participants)
+        }
+    }
+    pub(super) fn with_member(&self, name: &str, address: IpAddr, incarnation: Incarnation) -> Self {
+        let mut next = self.clone();
+        next.members.insert(name.to_owned(), RecordedMember { address, incarnation });
+        next
+    }
+    /// Without a member that an operator removed.
+    pub fn without_member(&self, name: &str) -> Self {
+        let mut next = self.clone();
+        next.members.remove(name);
+        next
+    }
+    /// Every member by name: the current control planes (of a stacked etcd).
+    pub fn members(&self) -> &BTreeMap<String, RecordedMember> {
+        &self.members
+    }
+    /// The incarnation that runs, or ran last, under a name.
+    pub fn incarnation_of(&self, name: &str) -> Option<&Incarnation> {
+        self.members.get(name).map(|m| &m.incarnation)
+    }
+    /// Where the API's object stood; `None`: it was not read from the API.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.resource_version.as_deref()
     }
     pub(super) fn with_done(&self, steps: &[ClusterStep]) -> Self {
         let mut next = self.clone();
@@ -111,7 +166,11 @@ impl ClusterRecord {
         let map = ConfigMap {
             api_version: "v1".into(),
             kind: "ConfigMap".into(),
-            metadata: Metadata { name: Self::NAME.into(), namespace: Self::NAMESPACE.into() },
+            metadata: Metadata {
+                name: Self::NAME.into(),
+                namespace: Self::NAMESPACE.into(),
+                resource_version: self.resource_version.clone(),
+            },
             data: Data {
                 schema: SCHEMA.into(),
                 birth: self.birth.0.clone(),
@@ -132,6 +191,7 @@ impl ClusterRecord {
             birth: BirthId(map.data.birth),
             done: map.data.done.lines().map(str::to_owned).collect(),
             members: serde_json::from_str(&map.data.members).map_err(|_| BadClusterRecord)?,
+            resource_version: map.metadata.resource_version,
         })
     }
 }

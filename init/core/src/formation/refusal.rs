@@ -1,6 +1,7 @@
 //! Why the gate stays shut.
 
 use super::record::BadRecord;
+use nodeimg_contract::birth::BirthId;
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::paths;
 
@@ -41,6 +42,52 @@ pub enum Refusal {
         /// Address in the record.
         address: std::net::IpAddr,
     },
+    /// The state partition knows more of this node's birth than the etcd file system does.
+    #[error(
+        "the etcd file system is older than what the state partition knows of it: it was put back to an earlier state"
+    )]
+    EtcdDiskRolledBack,
+    /// A listed address answers, but not as the node that is listed.
+    #[error("{name}: {why}")]
+    Untrusted {
+        /// Listed name.
+        name: String,
+        /// What is wrong with the answer.
+        why: String,
+    },
+    /// A peer belongs to a cluster of another UUID.
+    #[error("{name} belongs to another cluster than this node's seed")]
+    AnotherCluster {
+        /// Which peer.
+        name: String,
+    },
+    /// Two peers belong to two births.
+    #[error("{one} and {other} belong to two different births of this cluster")]
+    TwoBirths {
+        /// One of them.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Seeds differ.
+    #[error("the seed of {name} differs in {}", fields.join(", "))]
+    Disagree {
+        /// The peer.
+        name: String,
+        /// Fields of the seed.
+        fields: Vec<String>,
+    },
+    /// One incarnation at two nodes.
+    #[error("{one} and {other} run from copies of one disk")]
+    Copy {
+        /// One of them.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// The image does not fit the cluster.
+    #[error("{0}")]
+    VersionSkew(String),
     /// The cluster that answers was born otherwise.
     #[error("the cluster that answers has birth {found}, this node's is {own}")]
     AnotherBirth {
@@ -52,6 +99,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    pub(super) fn another_birth(found: &BirthId, own: &BirthId) -> Self {
+        let short = |id: &BirthId| id.0.chars().take(12).collect();
+        Refusal::AnotherBirth { found: short(found), own: short(own) }
+    }
+
     /// As a node shows it.
     pub fn fault(&self) -> Fault {
         let (code, object, help) = match self {
@@ -60,7 +112,10 @@ impl Refusal {
                 "nodeimg.formation.permit",
                 "make a new seed with \"nodeimg cluster new\"; if the clock is wrong, set it",
             ),
-            Refusal::EtcdDiskLost | Refusal::EtcdDiskSwapped | Refusal::StateLost => (
+            Refusal::EtcdDiskLost
+            | Refusal::EtcdDiskSwapped
+            | Refusal::EtcdDiskRolledBack
+            | Refusal::StateLost => (
                 Code::RecordMismatch,
                 paths::ETCD,
                 "attach the disk that this node formed with; if it is gone for good, wipe the state disk (nodeimg.disk)",
@@ -81,9 +136,32 @@ impl Refusal {
                 "give this node its own disk and seed back, or wipe the state disk (nodeimg.disk)",
             ),
             Refusal::AnotherBirth { .. } => (
-                Code::RecordMismatch,
+                Code::AnotherCluster,
                 "ConfigMap kube-public/nodeimg",
                 "look which cluster the endpoint leads to; nothing was written to it",
+            ),
+            Refusal::AnotherCluster { .. } | Refusal::TwoBirths { .. } => (
+                Code::AnotherCluster,
+                "nodeimg.controlPlanes",
+                "give all nodes seeds of one \"nodeimg cluster new\"; a node that changes its cluster is wiped first",
+            ),
+            Refusal::Untrusted { .. } => (
+                Code::PeerUntrusted,
+                "nodeimg.controlPlanes",
+                "look which machine has that address; boot images of one release",
+            ),
+            Refusal::Disagree { .. } => (
+                Code::PeersDisagree,
+                "nodeimg",
+                "give both nodes seeds of one \"nodeimg cluster new\" (or \"cluster permit\")",
+            ),
+            Refusal::Copy { .. } => {
+                (Code::PeerDuplicate, paths::RECORD, "switch one of them off, and wipe the copy's disk")
+            }
+            Refusal::VersionSkew(_) => (
+                Code::VersionSkew,
+                "the image",
+                "boot an image of a version that fits, or upgrade the cluster first",
             ),
         };
         Fault { code, object: object.into(), cause: self.to_string(), help: help.into() }

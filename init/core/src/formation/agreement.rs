@@ -1,0 +1,271 @@
+//! The agreement on one birth: what a node that has not started does with one round of answers.
+//!
+//! Takes the node's own record and the answers of one round, gives one [`Agreement`]. Pure, and without memory: the
+//! caller asks everybody anew after every change of its own record. That is what the proof needs:
+//!
+//! *Two nodes never start two births.* Say A starts X after a round in which every required node said "promised X", and C
+//! starts Y likewise, and each is required for the other's birth. Within its round a node's own promise does not change
+//! (a change begins a new round). So C said "promised X" during A's round and before its own (it promises Y in that one),
+//! and A said "promised Y" during C's round and before its own: each round begins before the other. Any two required sets
+//! are strict majorities of one list, so some node is in both.
+//!
+//! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent.
+//! - The candidate names incarnations: a promise of a disk that is gone supports no birth of another disk.
+//! - "Started" always wins over "blank": a birth that somebody started is joined, or started late by those in it.
+
+use super::record::Record;
+use super::refusal::Refusal;
+use super::rules::Rules;
+use super::standing::{Answer, Standing};
+use super::wait::Wait;
+use super::{Now, Seeded};
+use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Method, Participant};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What follows from one round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agreement {
+    /// Write this promise, then ask anew.
+    Promise(Birth),
+    /// Write that the promised birth is started, then start etcd.
+    Start,
+    /// The cluster of this birth exists and has no place for this incarnation: join it.
+    Join(BirthId),
+    /// Ask again later.
+    Wait(Wait),
+}
+
+/// Decides for a record that is blank.
+pub fn agree(
+    seeded: &Seeded,
+    record: &Record,
+    answers: &BTreeMap<String, Answer>,
+    now: Now,
+    rules: Rules,
+) -> Result<Agreement, Refusal> {
+    doubles(seeded, record, answers)?;
+    if let Some(found) = cluster(seeded, answers)? {
+        return Ok(towards(seeded, record, found, rules));
+    }
+    let required = required(seeded, answers, rules);
+    let mut silent = Vec::new();
+    let mut blank = BTreeMap::new();
+    for name in &required {
+        match answers.get(name) {
+            Some(Answer::Said { standing: Standing::Blank { incarnation, promised }, .. }) => {
+                blank.insert(name.as_str(), (incarnation, promised.as_ref()));
+            }
+            Some(Answer::Said { standing: Standing::CannotSay { reason }, .. }) => {
+                silent.push((name.clone(), reason.clone()));
+            }
+            Some(Answer::Untrusted(why)) => {
+                return Err(Refusal::Untrusted { name: name.clone(), why: why.clone() });
+            }
+            Some(Answer::Silent(why)) => silent.push((name.clone(), why.clone())),
+            // `cluster` found nobody who started.
+            Some(Answer::Said { .. }) | None => silent.push((name.clone(), "not asked yet".into())),
+        }
+    }
+    disagreement(answers)?;
+    permit(seeded, now)?;
+    if !silent.is_empty() {
+        return Ok(Agreement::Wait(Wait::Peers(silent)));
+    }
+    let Some(candidate) = candidate(seeded, record, &blank) else {
+        return Err(Refusal::NoPermit);
+    };
+    if record.promised() != Some(&candidate) {
+        return Ok(Agreement::Promise(candidate));
+    }
+    let behind: Vec<String> = blank
+        .iter()
+        .filter(|(_, (_, promised))| *promised != Some(&candidate))
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
+    if rules.everybody_promised && !behind.is_empty() {
+        return Ok(Agreement::Wait(Wait::Promises(behind)));
+    }
+    Ok(match candidate.participants().iter().any(|p| p.incarnation == *record.incarnation()) {
+        true => Agreement::Start,
+        false => {
+            let names: Vec<_> = candidate.participants().iter().map(|p| p.name.as_str()).collect();
+            Agreement::Wait(Wait::Participant(names.join(", ")))
+        }
+    })
+}
+
+/// The listed nodes whose word a birth needs, without this one.
+pub fn required(seeded: &Seeded, answers: &BTreeMap<String, Answer>, rules: Rules) -> BTreeSet<String> {
+    let answered = |name: &str| matches!(answers.get(name), Some(Answer::Said { .. }));
+    seeded
+        .others()
+        .map(|n| n.name.clone())
+        .filter(|name| {
+            !seeded.without.contains(name) || (rules.without_ends_with_an_answer && answered(name))
+        })
+        .collect()
+}
+
+/// The birth that somebody has started or joined, and its participants if somebody said them.
+struct Found {
+    id: BirthId,
+    birth: Option<Birth>,
+}
+
+fn cluster(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<Option<Found>, Refusal> {
+    let mut found: Option<(String, Found)> = None;
+    for (name, answer) in answers {
+        let Answer::Said { standing, .. } = answer else { continue };
+        let Some(id) = standing.cluster() else { continue };
+        let birth = match standing {
+            Standing::Started { birth, .. } => Some(birth.clone()),
+            _ => None,
+        };
+        let ours = |b: &Birth| seeded.permit.as_ref().is_none_or(|p| p.cluster == b.permit().cluster);
+        if birth.as_ref().is_some_and(|b| !ours(b)) {
+            return Err(Refusal::AnotherCluster { name: name.clone() });
+        }
+        match &mut found {
+            None => found = Some((name.clone(), Found { id, birth })),
+            Some((_, f)) if f.id == id => f.birth = f.birth.take().or(birth),
+            Some((first, _)) => {
+                return Err(Refusal::TwoBirths { one: first.clone(), other: name.clone() });
+            }
+        }
+    }
+    Ok(found.map(|(_, f)| f))
+}
+
+/// A cluster exists: start late what this incarnation is part of, else join.
+fn towards(seeded: &Seeded, record: &Record, found: Found, rules: Rules) -> Agreement {
+    let promised = record.promised().filter(|b| b.id() == found.id);
+    let birth = found.birth.as_ref().or(promised);
+    let is_me = |p: &Participant| {
+        p.name == seeded.name
+            && p.address == seeded.address
+            && (!rules.late_start_needs_its_incarnation || p.incarnation == *record.incarnation())
+    };
+    match birth {
+        Some(birth) if birth.participants().iter().any(is_me) => {
+            if record.promised() == Some(birth) {
+                Agreement::Start
+            } else {
+                Agreement::Promise(birth.clone())
+            }
+        }
+        _ => Agreement::Join(found.id),
+    }
+}
+
+fn candidate(
+    seeded: &Seeded,
+    record: &Record,
+    blank: &BTreeMap<&str, (&Incarnation, Option<&Birth>)>,
+) -> Option<Birth> {
+    let permit = seeded.permit.clone()?;
+    let mut all: Vec<_> = seeded
+        .listed
+        .iter()
+        .filter_map(|n| {
+            let incarnation = if n.name == seeded.name {
+                record.incarnation()
+            } else {
+                blank.get(n.name.as_str()).map(|(incarnation, _)| *incarnation)?
+            };
+            Some(Participant { name: n.name.clone(), address: n.address, incarnation: incarnation.clone() })
+        })
+        .collect();
+    all.sort();
+    if seeded.method == Method::First {
+        all.truncate(1);
+    }
+    Some(Birth::new(permit, seeded.method, all))
+}
+
+/// Leave for a birth, now.
+pub fn permit(seeded: &Seeded, now: Now) -> Result<(), Refusal> {
+    let permit = seeded.permit.as_ref().ok_or(Refusal::NoPermit)?;
+    if now.wall > permit.not_after {
+        return Err(Refusal::PermitExpired { not_after: permit.not_after, now: now.wall });
+    }
+    Ok(())
+}
+
+/// A birth needs one mind: the seeds of all who answered say the same.
+fn disagreement(answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
+    for (name, answer) in answers {
+        match answer {
+            Answer::Said { differs, .. } if !differs.is_empty() => {
+                return Err(Refusal::Disagree { name: name.clone(), fields: differs.clone() });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Two etcd file systems never share an incarnation, except as a copy.
+fn doubles(seeded: &Seeded, record: &Record, answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
+    let mut seen = BTreeMap::from([(record.incarnation(), seeded.name.as_str())]);
+    for (name, answer) in answers {
+        let Answer::Said { standing, .. } = answer else { continue };
+        if let Some(incarnation) = standing.incarnation()
+            && let Some(first) = seen.insert(incarnation, name)
+        {
+            return Err(Refusal::Copy { one: first.to_owned(), other: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Whether what this node started, or went to join, is worth nothing: its etcd holds no entry beyond the birth's own, and
+/// every other listed node is blank under another incarnation than the birth names. Nothing was ever acknowledged that
+/// this node alone holds.
+pub fn is_worth_nothing(
+    seeded: &Seeded,
+    record: &Record,
+    etcd_is_empty: bool,
+    answers: &BTreeMap<String, Answer>,
+    rules: Rules,
+) -> bool {
+    let in_birth = |name: &str, incarnation: &Incarnation| {
+        record
+            .started()
+            .is_some_and(|b| b.participants().iter().any(|p| p.name == name && p.incarnation == *incarnation))
+    };
+    let blank_otherwise = |name: &String| match answers.get(name) {
+        Some(Answer::Said { standing: Standing::Blank { incarnation, .. }, .. }) => {
+            !in_birth(name, incarnation)
+        }
+        _ => false,
+    };
+    let names: BTreeSet<String> = seeded
+        .others()
+        .map(|n| n.name.clone())
+        .chain(record.started().into_iter().flat_map(|b| b.participants()).map(|p| p.name.clone()))
+        .filter(|n| *n != seeded.name)
+        .collect();
+    let may_have_voters = record.joined().is_some();
+    (etcd_is_empty || !rules.data_is_never_given_up)
+        && !may_have_voters
+        && !names.is_empty()
+        && names.iter().all(blank_otherwise)
+}
+
+/// Participants of a started birth whose disks are gone, if they are a majority: their nodes answer blank under another
+/// incarnation.
+pub fn lost_majority(record: &Record, answers: &BTreeMap<String, Answer>) -> Option<Vec<String>> {
+    let birth = record.started()?;
+    let gone: Vec<String> = birth
+        .participants()
+        .iter()
+        .filter(|p| match answers.get(&p.name) {
+            Some(Answer::Said { standing: Standing::Blank { incarnation, .. }, .. }) => {
+                *incarnation != p.incarnation
+            }
+            _ => false,
+        })
+        .map(|p| p.name.clone())
+        .collect();
+    (gone.len() >= birth.participants().len().div_ceil(2)).then_some(gone)
+}

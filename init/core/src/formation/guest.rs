@@ -1,0 +1,71 @@
+//! What a node without an etcd file system does next: a worker, a load balancer, a control plane of an external etcd. It
+//! pins the birth of the first cluster that it meets, and starts its kubelet for no other.
+
+use super::machine::{Disks, EtcdStart, Run};
+use super::member::once_per_cluster;
+use super::record::RecordFile;
+use super::wait::Wait;
+use super::{Action, Gate, Kind, NodeRecord, Refusal, Seeded};
+use nodeimg_contract::birth::BirthId;
+
+pub(super) struct Guest<'a> {
+    pub seeded: &'a Seeded,
+    pub disks: &'a Disks,
+    pub run: &'a Run,
+}
+
+impl Guest<'_> {
+    pub fn next(&self) -> Result<Action, Refusal> {
+        let pinned = match &self.disks.node {
+            RecordFile::Bad(bad) => return Err(Refusal::BadRecord(*bad)),
+            RecordFile::Missing => None,
+            RecordFile::Good(node) => Some(node),
+        };
+        let found = match self.found()? {
+            Ok(found) => found,
+            Err(look) => return Ok(look),
+        };
+        let Some(node) = pinned else { return Ok(Action::WriteNodeRecord(NodeRecord::pin_birth(found))) };
+        if node.birth() != Some(&found) {
+            if self.run.gate_open {
+                return Ok(Action::CloseGate);
+            }
+            return Err(match node.birth() {
+                Some(own) => Refusal::another_birth(&found, own),
+                None => Refusal::EtcdDiskLost,
+            });
+        }
+        if self.seeded.kind == Kind::Lb {
+            return Ok(Action::Steady);
+        }
+        if node.rendered() != Some(&found) {
+            return Ok(match (self.run.rendered, self.seeded.kind) {
+                (true, _) => Action::WriteNodeRecord(node.with_rendered(found)),
+                (false, Kind::ExternalControlPlane) => Action::Render(EtcdStart::External(found)),
+                (false, _) => Action::RenderKubelet,
+            });
+        }
+        if !self.run.gate_open {
+            return Ok(Action::OpenGate(Gate::of(found)));
+        }
+        if self.seeded.kind == Kind::ExternalControlPlane {
+            if !self.run.api_ready {
+                return Ok(Action::AwaitApi);
+            }
+            return once_per_cluster(self.seeded, self.run, node, &found, &[], None);
+        }
+        Ok(if self.run.node_ready { Action::Steady } else { Action::AwaitNode })
+    }
+
+    /// The birth of what this node is connected to, or how to find it out.
+    fn found(&self) -> Result<Result<BirthId, Action>, Refusal> {
+        if self.seeded.kind == Kind::ExternalControlPlane {
+            return Ok(self.run.external.clone().ok_or(Action::AskExternalEtcd));
+        }
+        Ok(match &self.run.cluster {
+            None => Err(Action::ReadClusterRecord),
+            Some(None) => Err(Action::Wait(Wait::ClusterRecord)),
+            Some(Some(cluster)) => Ok(cluster.birth().clone()),
+        })
+    }
+}

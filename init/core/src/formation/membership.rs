@@ -1,0 +1,150 @@
+//! Joining a cluster that exists: what a node without a part in its birth does with one look at it.
+//!
+//! Takes a [`ClusterView`] (one linearizable look through a voter), gives one [`Membership`]. One change at a time; the
+//! caller looks again after each. Never removes a member that may be alive: [`may_remove`] has the four conditions of the
+//! design, and a clone of a living node's seed meets at least one of them unmet.
+
+use super::rules::Rules;
+use super::wait::Wait;
+use super::{ClusterRecord, Refusal, Seeded};
+use nodeimg_contract::birth::{BirthId, Incarnation};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// No peer had contact with an incarnation for this long: it is taken for gone.
+pub const QUIET: Duration = Duration::from_secs(60);
+
+/// One member of etcd's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdMember {
+    /// etcd's own id.
+    pub id: u64,
+    /// `--name`; empty before it has started.
+    pub name: String,
+    /// Host of its peer URL.
+    pub address: IpAddr,
+    /// Not a voter yet.
+    pub learner: bool,
+    /// It answered etcd's status call just now.
+    pub healthy: bool,
+}
+
+/// What the API knows of the Node object of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeSeen {
+    /// There is none.
+    Absent,
+    /// Ready is not True.
+    NotReady,
+    /// Its kubelet reports.
+    Ready,
+}
+
+/// One look at a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// The ConfigMap; `None`: not published yet.
+    pub record: Option<ClusterRecord>,
+    /// etcd's members, read through its quorum.
+    pub members: Vec<EtcdMember>,
+    /// The Node object of this node's name.
+    pub node: NodeSeen,
+    /// For how long every healthy voter's nodeinit has watched and had no contact with the incarnation that the ConfigMap
+    /// has under this node's name.
+    pub quiet: Duration,
+    /// Somebody else than this node answers at the stale member's address.
+    pub answers_at_stale_address: bool,
+    /// The cluster's Kubernetes version fits this image as kubeadm's skew rules want it, or what it is.
+    pub skew: Option<String>,
+}
+
+/// What follows from one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Membership {
+    /// Remove this member: it is an earlier incarnation of this node.
+    Remove(u64),
+    /// Write this node's incarnation under its name into the ConfigMap.
+    Claim(ClusterRecord),
+    /// Add this node as a learner.
+    AddLearner,
+    /// This node is a learner and may start (or has started) etcd with this list of members.
+    Learner(Vec<EtcdMember>),
+    /// This node is a voter.
+    Voter,
+    /// Look again later.
+    Wait(Wait),
+}
+
+/// Decides for a node whose record says that it joins `birth` as `incarnation`. `running`: its own etcd was started, so its
+/// own object may be Ready.
+pub fn membership(
+    seeded: &Seeded,
+    birth: &BirthId,
+    incarnation: &Incarnation,
+    running: bool,
+    view: &ClusterView,
+    rules: Rules,
+) -> Result<Membership, Refusal> {
+    let Some(record) = &view.record else { return Ok(Membership::Wait(Wait::ClusterRecord)) };
+    if record.birth() != birth {
+        return Err(Refusal::another_birth(record.birth(), birth));
+    }
+    if let Some(version) = &view.skew {
+        return Err(Refusal::VersionSkew(version.clone()));
+    }
+    let claimed = record.incarnation_of(&seeded.name);
+    let mine = view.members.iter().find(|m| m.address == seeded.address || m.name == seeded.name);
+    match mine {
+        Some(member) if claimed == Some(incarnation) || !rules.members_are_checked => {
+            if member.learner {
+                return Ok(Membership::Learner(view.members.clone()));
+            }
+            return Ok(Membership::Voter);
+        }
+        Some(member) => {
+            return Ok(match may_remove(view, member, rules) {
+                Ok(()) => Membership::Remove(member.id),
+                Err(why) => Membership::Wait(Wait::StaleMember(why)),
+            });
+        }
+        None => {}
+    }
+    if !running && view.node == NodeSeen::Ready && rules.removal_is_careful {
+        return Ok(Membership::Wait(Wait::NodeStillReady));
+    }
+    if claimed != Some(incarnation) {
+        return Ok(Membership::Claim(record.with_member(&seeded.name, seeded.address, incarnation.clone())));
+    }
+    if let Some(learner) = view.members.iter().find(|m| m.learner) {
+        let who = if learner.name.is_empty() { learner.address.to_string() } else { learner.name.clone() };
+        return Ok(Membership::Wait(Wait::Learner(who)));
+    }
+    if let Some(sick) = view.members.iter().find(|m| !m.healthy) {
+        return Ok(Membership::Wait(Wait::Cluster(format!("etcd member {} is not healthy", sick.name))));
+    }
+    Ok(Membership::AddLearner)
+}
+
+/// The four conditions for the removal of an earlier incarnation of this node.
+pub fn may_remove(view: &ClusterView, stale: &EtcdMember, rules: Rules) -> Result<(), String> {
+    if !rules.removal_is_careful {
+        return Ok(());
+    }
+    if view.answers_at_stale_address {
+        return Err(format!("somebody answers at its address {}", stale.address));
+    }
+    if stale.healthy {
+        return Err("etcd reaches it".into());
+    }
+    if let Some(sick) = view.members.iter().find(|m| m.id != stale.id && !m.learner && !m.healthy) {
+        return Err(format!("another member, {}, is not healthy", sick.name));
+    }
+    if view.quiet < QUIET {
+        return Err(format!(
+            "a control plane had contact with it {} s ago, or has watched for less than {} s",
+            view.quiet.as_secs(),
+            QUIET.as_secs()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What formation waits for: each wait has words for the console, and a fault for when its time is over.
+
+use nodeimg_contract::fault::{Code, Fault};
+use std::time::Duration;
+
+/// A wait by name. The node asks again and again; nothing is done meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wait {
+    /// Listed nodes that did not answer, each with why.
+    Peers(Vec<(String, String)>),
+    /// Listed nodes that have not promised the same birth yet.
+    Promises(Vec<String>),
+    /// This node is a witness: the birth has one participant, and it has not started yet.
+    Participant(String),
+    /// The cluster exists; nobody of it answers this node's questions.
+    Cluster(String),
+    /// The cluster has not written its birth into the ConfigMap yet.
+    ClusterRecord,
+    /// etcd takes one learner at a time.
+    Learner(String),
+    /// The Node object of this name is still Ready.
+    NodeStillReady,
+    /// A stale member must not be removed yet.
+    StaleMember(String),
+    /// This node's etcd has not caught up with the leader.
+    Promotion,
+    /// Another node does what is done once for the cluster.
+    Lease(String),
+    /// The majority of the birth's etcd disks is gone.
+    Quorum(Vec<String>),
+}
+
+impl Wait {
+    /// How long it may last before its fault shows; the wait goes on.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_secs(match self {
+            Wait::Peers(_) | Wait::Promises(_) | Wait::Participant(_) | Wait::Cluster(_) => 300,
+            Wait::ClusterRecord | Wait::Learner(_) | Wait::Promotion | Wait::Lease(_) => 600,
+            Wait::NodeStillReady => 120,
+            Wait::StaleMember(_) => 180,
+            Wait::Quorum(_) => 30,
+        })
+    }
+
+    /// When to ask again.
+    pub fn pause(&self) -> Duration {
+        match self {
+            Wait::Promises(_) | Wait::Promotion => Duration::from_millis(200),
+            Wait::Peers(_) | Wait::Participant(_) | Wait::Cluster(_) | Wait::ClusterRecord => {
+                Duration::from_millis(500)
+            }
+            Wait::Learner(_) | Wait::Lease(_) => Duration::from_secs(1),
+            Wait::NodeStillReady | Wait::StaleMember(_) | Wait::Quorum(_) => Duration::from_secs(5),
+        }
+    }
+
+    /// The fault of a wait that lasts.
+    pub fn fault(&self) -> Fault {
+        let (code, object, help) = match self {
+            Wait::Peers(_) | Wait::Promises(_) | Wait::Participant(_) => (
+                Code::PeersMissing,
+                "nodeimg.controlPlanes",
+                "power on the nodes that are named, or look at their consoles; a node that is dead on arrival needs consent: \
+                 \"nodeimg cluster permit --without NAME\"",
+            ),
+            Wait::Cluster(_) | Wait::ClusterRecord | Wait::Lease(_) => (
+                Code::JoinBlocked,
+                "the cluster",
+                "look at the consoles of the control planes that have started",
+            ),
+            Wait::Learner(_) | Wait::NodeStillReady | Wait::Promotion => (
+                Code::JoinBlocked,
+                "the cluster",
+                "wait for the node that is named; look at \"etcdctl member list\" and \"kubectl get nodes\"",
+            ),
+            Wait::StaleMember(_) => (
+                Code::StaleMember,
+                "etcd's member list",
+                "if the old machine is alive, switch it off; else wait, or remove it from a healthy control plane: \
+                 \"nodeinit remove-member NAME\"",
+            ),
+            Wait::Quorum(_) => (
+                Code::QuorumLost,
+                "etcd",
+                "bring a lost disk back; if they are gone for good, run \"nodeinit recover\" on a node that has data",
+            ),
+        };
+        Fault { code, object: object.into(), cause: self.to_string(), help: help.into() }
+    }
+}
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Wait::Peers(silent) => {
+                let each: Vec<_> = silent.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+                write!(f, "no answer from {}", each.join(", "))
+            }
+            Wait::Promises(names) => write!(f, "{} to promise the same birth", names.join(", ")),
+            Wait::Participant(name) => write!(f, "{name} to start the birth"),
+            Wait::Cluster(why) => write!(f, "the cluster to answer ({why})"),
+            Wait::ClusterRecord => f.write_str("the cluster to publish its birth"),
+            Wait::Learner(name) => write!(f, "{name}, which joins now, to become a voter"),
+            Wait::NodeStillReady => {
+                f.write_str("the Node object of this name to be NotReady: somebody runs under it")
+            }
+            Wait::StaleMember(why) => write!(f, "leave to remove this node's old member: {why}"),
+            Wait::Promotion => f.write_str("etcd to take this node as a voter"),
+            Wait::Lease(holder) => write!(f, "{holder}, which sets up the cluster"),
+            Wait::Quorum(names) => {
+                write!(f, "the majority of etcd: the disks of {} are gone", names.join(", "))
+            }
+        }
+    }
+}
