@@ -91,7 +91,7 @@ pub struct NodeSeed {
     /// Kubernetes' settings.
     #[serde(default)]
     pub kubernetes: Kubernetes,
-    /// CAs and keys (control planes).
+    /// CAs and keys (control planes; etcd nodes, of etcd alone).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pki: Option<Pki>,
     /// Bootstrap tokens kept valid for nodes that join.
@@ -265,20 +265,23 @@ pub struct Kubernetes {
     pub schedule_on_control_planes: bool,
 }
 
-/// CAs and keys of a control plane.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// CAs and keys of a node, as far as its role needs them: a control plane all four (without `etcdCA` where etcd is
+/// external), an etcd node `etcdCA` alone; workers and balancers have none.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pki {
     /// `ca.crt`, `ca.key`.
-    pub ca: KeyPair,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<KeyPair>,
     /// `front-proxy-ca.*`.
-    #[serde(rename = "frontProxyCA")]
-    pub front_proxy_ca: KeyPair,
+    #[serde(default, rename = "frontProxyCA", skip_serializing_if = "Option::is_none")]
+    pub front_proxy_ca: Option<KeyPair>,
     /// `etcd/ca.*`.
-    #[serde(rename = "etcdCA")]
-    pub etcd_ca: KeyPair,
+    #[serde(default, rename = "etcdCA", skip_serializing_if = "Option::is_none")]
+    pub etcd_ca: Option<KeyPair>,
     /// `sa.pub`, `sa.key`: `certificate` holds the public key.
-    pub service_account: KeyPair,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<KeyPair>,
 }
 
 impl std::fmt::Debug for Pki {

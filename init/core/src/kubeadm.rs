@@ -1,22 +1,23 @@
 //! kubeadm's configuration (`kubeadm.k8s.io/v1beta4`) and the texts around it, rendered from a [`NodeConfig`].
 //!
-//! Takes a NodeConfig and the image's facts, gives YAML text: same input, same bytes. Two variants exist: what is
-//! uploaded to the cluster, and the same with the flags of a birth for the static pod of etcd
-//! ([`Variant::StaticEtcd`]); the first never names a birth. Never writes a file: bootstrap tokens stand in these
-//! texts, so the caller's files have mode 0600.
+//! Takes a NodeConfig and the image's facts, gives YAML text: same input, same bytes. What is uploaded to the cluster
+//! ([`Variant::Cluster`]) never names a birth and has no setting of one node; what local phases take has both. Never
+//! writes a file: bootstrap tokens stand in these texts, so the caller's files have mode 0600.
 
 mod coredns;
 mod documents;
 mod etcd_manifest;
+mod join;
 mod kubeconfig;
 
 pub use coredns::without_forward;
 pub use etcd_manifest::{NoEtcdCommand, with_existing_state};
+pub use join::{Discovery, ca_cert_hash, discovery_kubeconfig, join_configuration, kubelet_patch};
 pub use kubeconfig::{BadKubeconfig, Kubeconfig, with_server};
 
-use crate::node_config::NodeConfig;
+use crate::node_config::{NodeConfig, Taint};
 use nodeimg_contract::birth::Birth;
-use nodeimg_contract::image::RootManifest;
+use nodeimg_contract::image::{Role, RootManifest};
 
 /// Where kubeadm and kubelet find containerd.
 pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
@@ -39,6 +40,13 @@ pub enum Variant<'a> {
     },
     /// For the phases that write local files: etcd starts as a member of this birth. Holds no token.
     StaticEtcd(&'a Birth),
+    /// The same, for a member that was added to a running etcd.
+    JoiningEtcd {
+        /// Name and peer URL of every member, this one among them.
+        members: &'a [(String, String)],
+    },
+    /// The same, where no etcd runs on this node (external etcd).
+    WithoutEtcd,
 }
 
 /// The configuration could not be written as YAML; a bug, named rather than a panic in PID 1.
@@ -128,19 +136,53 @@ pub fn init_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String>
     ]
 }
 
-/// Arguments of the kubelet. Never `--node-labels node-role.kubernetes.io/…`: kubelet exits on it.
+/// Arguments of the kubelet. Never `--node-labels node-role.kubernetes.io/…`: kubelet exits on it. Without
+/// `--kubeconfig` (etcd nodes) it runs static pods alone.
 pub fn kubelet_arguments(config: &NodeConfig) -> Vec<String> {
-    vec![
-        "--kubeconfig=/etc/kubernetes/kubelet.conf".into(),
-        format!("--config={KUBELET_CONFIG}"),
-        format!("--hostname-override={}", config.name.value),
-        format!("--node-ip={}", config.address),
-    ]
+    let mut arguments = Vec::new();
+    if config.role.value != Role::Etcd {
+        arguments.push("--kubeconfig=/etc/kubernetes/kubelet.conf".to_owned());
+    }
+    if config.join.is_some() {
+        // Taken when kubelet.conf has no valid certificate yet; kubeadm's join writes it, and removes it afterwards.
+        arguments.push("--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf".to_owned());
+    }
+    arguments.push(format!("--config={KUBELET_CONFIG}"));
+    arguments.push(format!("--hostname-override={}", config.name.value));
+    arguments.extend(config.node_ip().map(|address| format!("--node-ip={address}")));
+    if config.role.value != Role::Etcd {
+        arguments.extend(node_labels(config).map(|labels| format!("--node-labels={labels}")));
+        if !config.node.taints.is_empty() {
+            let taints: Vec<_> = config.node.taints.iter().map(kubelet_taint).collect();
+            arguments.push(format!("--register-with-taints={}", taints.join(",")));
+        }
+    }
+    arguments
 }
 
-/// `https://ADDRESS:PORT` of this node's own API server.
+/// The kubelet's `--node-labels`.
+fn node_labels(config: &NodeConfig) -> Option<String> {
+    let labels: Vec<_> = config.node.kubelet_labels().map(|(key, value)| format!("{key}={value}")).collect();
+    (!labels.is_empty()).then(|| labels.join(","))
+}
+
+/// The kubelet's form of a taint has a `=` even without value.
+fn kubelet_taint(taint: &Taint) -> String {
+    format!("{}={}:{}", taint.key, taint.value.as_deref().unwrap_or_default(), taint.effect)
+}
+
+/// The KubeletConfiguration of this node, with its own settings: what an etcd node's kubelet (which no kubeadm
+/// configures) is started with.
+pub fn kubelet_configuration(config: &NodeConfig) -> Result<String, NotRendered> {
+    documents::kubelet_configuration(config)
+}
+
+/// URL of the API server that this node asks: its own (`https://ADDRESS:PORT`) on a control plane, else the endpoint.
 pub fn local_api(config: &NodeConfig) -> String {
-    format!("https://{}", std::net::SocketAddr::new(config.address, config.api_port()))
+    match config.address.filter(|_| config.role.value == Role::ControlPlane) {
+        Some(address) => format!("https://{}", std::net::SocketAddr::new(address, config.api_port())),
+        None => format!("https://{}", config.endpoint_text()),
+    }
 }
 
 /// The kubelet's resolv.conf: the known DNS servers, without loopback, at most three (glibc's MAXNS).

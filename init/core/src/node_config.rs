@@ -7,25 +7,30 @@
 //! A NodeConfig is cached on the state partition ([`NodeConfig::to_cache`], mode 0600: it holds private keys), so that
 //! a boot goes on without the datasource; [`NodeConfig::unchanged_since`] refuses what may not change.
 
+mod agreement;
 mod cache;
 mod decide;
 mod explain;
 mod names;
 mod networks;
+mod node_settings;
+mod peer_certificate;
 mod problem;
 mod source;
 
+pub use agreement::disagreements;
 pub use cache::BadCache;
 pub use decide::{Decided, decide};
 pub use explain::Explained;
 pub use names::{ArgName, BadName, ClusterName, DnsName, NodeName, SubjectAltName, is_bootstrap_token};
+pub use node_settings::{NodeSpec, ROLE_LABEL, Taint, TaintEffect};
 pub use problem::Problem;
 pub use source::{Source, Sourced};
 
 use ipnet::IpNet;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::image::{Role, RootManifest};
-use nodeimg_contract::seed::{BootstrapToken, Disk, EndpointMode, Pki};
+use nodeimg_contract::seed::{BootstrapToken, Disk, EndpointMode, ExternalEtcd, Join, PeerIdentity, Pki};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -48,7 +53,7 @@ pub struct NetworkFacts {
     pub host_name: Option<String>,
 }
 
-/// One checked line of the list of control planes.
+/// One checked line of the list of control planes, or of etcd nodes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControlPlaneNode {
@@ -112,20 +117,43 @@ pub struct NodeConfig {
     pub cluster: Sourced<ClusterName>,
     /// When the seed was made.
     pub issued_at: Option<jiff::Timestamp>,
-    /// The address of this node in the list of control planes: API server's and etcd's.
-    pub address: IpAddr,
+    /// The address of this node in the list of its role: API server's and etcd's. Control planes and etcd nodes have
+    /// one; workers and balancers do not ([`NodeConfig::node_ip`]).
+    #[serde(default)]
+    pub address: Option<IpAddr>,
     /// Where the API is.
     pub endpoint: EndpointSpec,
-    /// Every control plane of the seed's list, sorted by name; this node is among them.
+    /// Every control plane of the seed's list, sorted by name; a control plane is among them.
     pub control_planes: Sourced<Vec<ControlPlaneNode>>,
+    /// Nodes of role `etcd`, sorted by name. Empty: etcd is stacked, or somebody else's.
+    #[serde(default)]
+    pub etcd_nodes: Vec<ControlPlaneNode>,
+    /// How this control plane reaches an etcd that does not run beside its API server.
+    #[serde(default)]
+    pub external_etcd: Option<ExternalEtcd>,
+    /// Who this node is towards other nodeinits. Some where the list of its role has more than one name.
+    #[serde(default)]
+    pub peer: Option<PeerIdentity>,
+    /// How this node joins. Some for workers, and for control planes without [`NodeConfig::pki`] (which then have a
+    /// certificate key).
+    #[serde(default)]
+    pub join: Option<Join>,
+    /// Labels, taints, address and kubelet settings.
+    #[serde(default)]
+    pub node: NodeSpec,
     /// How participants of a birth are chosen.
     pub method: Sourced<Method>,
     /// Leave for one birth.
     pub permit: Option<Permit>,
+    /// Consent to a birth without these, sorted; a strict majority of the list is left. Never without a permit.
+    #[serde(default)]
+    pub without: Vec<NodeName>,
     /// Kubernetes' settings.
     pub kubernetes: KubernetesSpec,
-    /// CAs and keys.
-    pub pki: Pki,
+    /// CAs and keys: exactly those that the role needs. None for workers and balancers, and for control planes that
+    /// fetch them by a certificate key.
+    #[serde(default)]
+    pub pki: Option<Pki>,
     /// Tokens for nodes that join.
     pub bootstrap_tokens: Vec<BootstrapToken>,
     /// Consent for a state disk.
@@ -152,16 +180,32 @@ impl NodeConfig {
         format!("{}:{}", self.endpoint.name.value, self.endpoint.port.value)
     }
 
-    /// `/etc/hosts` of this node: loopback, the listed control planes, the endpoint's addresses (own first).
+    /// `/etc/hosts` of this node: loopback, the listed nodes, the endpoint's addresses (own first).
     pub fn hosts_file(&self) -> String {
         let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-        for node in &self.control_planes.value {
+        for node in self.control_planes.iter().chain(&self.etcd_nodes) {
             text.push_str(&format!("{} {}\n", node.address, node.name));
         }
         for address in &self.endpoint.addresses.value {
             text.push_str(&format!("{address} {}\n", self.endpoint.name.value));
         }
         text
+    }
+
+    /// The nodes whose etcd members are born together, if this node is one of them: etcd nodes for an etcd node, control
+    /// planes for a control plane with etcd beside it. Empty for all others.
+    pub fn birth_list(&self) -> &[ControlPlaneNode] {
+        match self.role.value {
+            Role::Etcd => &self.etcd_nodes,
+            Role::ControlPlane if self.external_etcd.is_none() => &self.control_planes.value,
+            Role::ControlPlane | Role::Worker | Role::Lb => &[],
+        }
+    }
+
+    /// The kubelet's `--node-ip`: what the seed says, else the listed address. None: the address that leads to the
+    /// endpoint, which a caller that knows the routes may find.
+    pub fn node_ip(&self) -> Option<IpAddr> {
+        self.node.node_ip.or(self.address)
     }
 
     /// Whether pods can be given a DNS server outside the cluster.

@@ -100,7 +100,7 @@ pub fn node_values(
         ("dnsDomain", k.dns_domain.value.to_string()),
         ("clusterName", config.cluster.value.to_string()),
         ("nodeName", config.name.value.to_string()),
-        ("nodeAddress", config.address.to_string()),
+        ("nodeAddress", config.node_ip().map(|a| a.to_string()).unwrap_or_default()),
         ("endpointName", config.endpoint.name.value.to_string()),
         ("endpointPort", config.endpoint.port.value.to_string()),
         ("imageRepository", image.image_repository.clone()),

@@ -57,15 +57,15 @@ impl Pki {
 
     /// As it stands in a control plane's seed.
     pub fn for_seed(&self) -> SeedPki {
-        let pair = |ca: &Ca| SeedKeyPair { certificate: ca.pem.clone(), key: ca.key.serialize_pem() };
+        let pair = |ca: &Ca| Some(SeedKeyPair { certificate: ca.pem.clone(), key: ca.key.serialize_pem() });
         SeedPki {
             ca: pair(&self.root),
             front_proxy_ca: pair(&self.front_proxy),
             etcd_ca: pair(&self.etcd),
-            service_account: SeedKeyPair {
+            service_account: Some(SeedKeyPair {
                 certificate: self.service_account.public_key_pem(),
                 key: self.service_account.serialize_pem(),
-            },
+            }),
         }
     }
 

@@ -48,7 +48,7 @@ fn what_was_written_reads_back() {
     assert_eq!(meta.local_hostname.as_deref(), Some("cp1"));
     let pki = seed.pki.expect("a PKI");
     let on_disk = std::fs::read_to_string(made.folder.join("pki/ca.key")).expect("a key");
-    assert_eq!(pki.ca.key, on_disk, "PEM survives YAML byte for byte");
+    assert_eq!(pki.ca.expect("a CA").key, on_disk, "PEM survives YAML byte for byte");
 }
 
 #[test]
@@ -58,6 +58,7 @@ fn certificates_are_kubeadms() {
     for (pair, name) in
         [(&pki.ca, "kubernetes"), (&pki.etcd_ca, "etcd-ca"), (&pki.front_proxy_ca, "front-proxy-ca")]
     {
+        let pair = pair.as_ref().expect("a CA");
         let (_, pem) = parse_x509_pem(pair.certificate.as_bytes()).expect("PEM");
         let certificate = pem.parse_x509().expect("X.509");
         assert_eq!(certificate.subject().to_string(), format!("CN={name}"));
@@ -69,7 +70,7 @@ fn certificates_are_kubeadms() {
         let issued = "2026-11-22T12:00:00Z".parse::<Timestamp>().expect("a time").as_second();
         assert_eq!(issued - validity.not_before.timestamp(), 3600);
     }
-    assert!(pki.service_account.certificate.starts_with("-----BEGIN PUBLIC KEY-----"));
+    assert!(pki.service_account.expect("a key").certificate.starts_with("-----BEGIN PUBLIC KEY-----"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::api::Api;
 use super::{Formation, LOOK};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::status::milestone;
+use nodeimg_init_core::kubeadm;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -17,13 +18,15 @@ const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns when `/readyz` says ok.
 pub fn await_api(f: &Formation<'_>) -> Result<(), Fault> {
-    let address = SocketAddr::new(f.config.address, f.config.api_port());
     let fault = Fault {
         code: Code::ApiNotReady,
-        object: address.to_string(),
+        object: kubeadm::local_api(&f.config),
         cause: "nothing listens there yet".into(),
         help: "look at /var/log/nodeimg/kubelet.log and /var/log/pods (kube-apiserver, etcd)".into(),
     };
+    // Nodes without an API server of their own do not come here.
+    let address = f.config.address.ok_or_else(|| fault.clone())?;
+    let address = SocketAddr::new(address, f.config.api_port());
     let wait = f.reporter.waiting("the API server of this node", API_DEADLINE, fault.clone());
     while TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_err() {
         if !f.pause(CONNECT_PAUSE) {

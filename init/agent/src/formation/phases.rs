@@ -35,7 +35,7 @@ pub fn render(f: &Formation<'_>, birth: &Birth) -> Result<(), Fault> {
     files::empty(Path::new(KUBELET).join("pki"))?;
     files::folder(Path::new(pki::DIR), 0o700)?;
     files::folder(Path::new(pki::DIR).join("etcd"), 0o700)?;
-    for file in pki::files(&f.config.pki) {
+    for file in pki::files(&f.config) {
         files::write(Path::new(pki::DIR).join(file.path), file.content.as_bytes(), file.mode)?;
     }
     run(f, &Phase::LOCAL, Variant::StaticEtcd(birth), LOCAL_LIMIT)?;
@@ -70,7 +70,7 @@ fn run(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duratio
     files::folder(NO_PROGRAMS, 0o700)?;
     let file: PathBuf = Path::new(RUN).join(match variant {
         Variant::Cluster { .. } => "cluster.yaml",
-        Variant::StaticEtcd(_) => "static-etcd.yaml",
+        Variant::StaticEtcd(_) | Variant::JoiningEtcd { .. } | Variant::WithoutEtcd => "local.yaml",
     });
     files::write(&file, text.as_bytes(), 0o600)?;
     let mut command = Command::new("/usr/bin/kubeadm");

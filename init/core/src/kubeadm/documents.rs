@@ -3,17 +3,20 @@
 //! Source of the format: k8s.io/kubernetes v1.36 `cmd/kubeadm/app/apis/kubeadm/v1beta4/types.go`,
 //! k8s.io/kubelet `config/v1beta1`, k8s.io/kube-proxy `config/v1alpha1`.
 
-use super::{CRI_SOCKET, KUBELET_RESOLV_CONF, MANIFESTS, NotRendered, Variant};
-use crate::node_config::{ArgName, NodeConfig};
+use super::{
+    CONTROL_PLANE_TAINT, CRI_SOCKET, KUBELET_RESOLV_CONF, MANIFESTS, NotRendered, Variant, node_labels,
+};
+use crate::node_config::{ArgName, NodeConfig, Taint, TaintEffect};
+use crate::pki;
 use ipnet::IpNet;
 use nodeimg_contract::birth::Birth;
-use nodeimg_contract::image::RootManifest;
+use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::paths;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const KUBEADM: &str = "kubeadm.k8s.io/v1beta4";
+pub(super) const KUBEADM: &str = "kubeadm.k8s.io/v1beta4";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,21 +41,58 @@ struct Token {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LocalApi {
+pub(super) struct LocalApi {
     advertise_address: IpAddr,
     bind_port: u16,
 }
 
+impl LocalApi {
+    pub(super) fn new(config: &NodeConfig) -> Result<Self, NotRendered> {
+        let address = config.address.ok_or_else(|| {
+            NotRendered(format!("\"{}\" has no address in the lists of its seed", config.name.value))
+        })?;
+        Ok(Self { advertise_address: address, bind_port: config.api_port() })
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Registration {
+pub(super) struct Registration {
     name: String,
     cri_socket: &'static str,
     image_pull_policy: &'static str,
     /// Left out: kubeadm's own taint. Empty: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    taints: Option<[(); 0]>,
+    taints: Option<Vec<Taint>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     kubelet_extra_args: Vec<Arg>,
+}
+
+impl Registration {
+    pub(super) fn new(config: &NodeConfig) -> Self {
+        let node_ip = config.node_ip().map(|a| ("node-ip", a.to_string()));
+        let labels = node_labels(config).map(|labels| ("node-labels", labels));
+        let args = node_ip.into_iter().chain(labels);
+        Self {
+            name: config.name.value.to_string(),
+            cri_socket: CRI_SOCKET,
+            image_pull_policy: "IfNotPresent",
+            taints: taints(config),
+            kubelet_extra_args: args.map(|(name, value)| Arg { name: name.into(), value }).collect(),
+        }
+    }
+}
+
+/// A control plane's own taint, unless it is left off, and the seed's. A list that is given replaces kubeadm's.
+fn taints(config: &NodeConfig) -> Option<Vec<Taint>> {
+    let said = &config.node.taints;
+    let open = config.role.value != Role::ControlPlane || config.kubernetes.schedule_on_control_planes.value;
+    if said.is_empty() && !open {
+        return None;
+    }
+    let own = Taint { key: CONTROL_PLANE_TAINT.into(), value: None, effect: TaintEffect::NoSchedule };
+    let named = said.iter().any(|t| t.key == own.key && t.effect == own.effect);
+    Some((!open && !named).then_some(own).into_iter().chain(said.iter().cloned()).collect())
 }
 
 /// Longer than kubeadm's own, for slow machines; a phase that waits longer is run again.
@@ -108,8 +148,19 @@ struct Component {
 }
 
 #[derive(Serialize)]
-struct Etcd {
-    local: LocalEtcd,
+#[serde(rename_all = "camelCase")]
+enum Etcd {
+    Local(LocalEtcd),
+    External(External),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct External {
+    endpoints: Vec<String>,
+    ca_file: String,
+    cert_file: String,
+    key_file: String,
 }
 
 #[derive(Serialize)]
@@ -130,7 +181,7 @@ struct Dns {
 }
 
 #[derive(Serialize)]
-struct Arg {
+pub(super) struct Arg {
     name: String,
     value: String,
 }
@@ -149,6 +200,18 @@ struct Kubelet {
     #[serde(rename = "serverTLSBootstrap")]
     server_tls_bootstrap: bool,
     static_pod_path: &'static str,
+    #[serde(flatten)]
+    standalone: Option<Standalone>,
+    #[serde(flatten)]
+    own: BTreeMap<String, serde_json::Value>,
+}
+
+/// A kubelet without API server has nobody to ask who its callers are: it listens to its own machine alone.
+#[derive(Serialize)]
+struct Standalone {
+    address: &'static str,
+    authentication: serde_json::Value,
+    authorization: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -166,12 +229,14 @@ pub(super) fn render(
 ) -> Result<String, NotRendered> {
     let bootstrap_tokens = match variant {
         Variant::Cluster { now } => tokens(config, now),
-        Variant::StaticEtcd(_) => Vec::new(),
+        Variant::StaticEtcd(_) | Variant::JoiningEtcd { .. } | Variant::WithoutEtcd => Vec::new(),
     };
+    // What is uploaded is for every node: no setting of this one stands there.
+    let uploaded = matches!(variant, Variant::Cluster { .. });
     let parts = [
-        yaml(&init(config, bootstrap_tokens))?,
+        yaml(&init(config, bootstrap_tokens)?)?,
         yaml(&cluster(config, image, variant))?,
-        yaml(&kubelet(config))?,
+        yaml(&kubelet(config, !uploaded))?,
         yaml(&KubeProxy {
             api_version: "kubeproxy.config.k8s.io/v1alpha1",
             kind: "KubeProxyConfiguration",
@@ -181,8 +246,12 @@ pub(super) fn render(
     Ok(parts.join("---\n"))
 }
 
+pub(super) fn kubelet_configuration(config: &NodeConfig) -> Result<String, NotRendered> {
+    yaml(&kubelet(config, true))
+}
+
 /// Every text quoted: kubeadm's parser knows YAML 1.1, where `yes`, `1e3` and `0x1f` are no texts.
-fn yaml<T: Serialize>(document: &T) -> Result<String, NotRendered> {
+pub(super) fn yaml<T: Serialize>(document: &T) -> Result<String, NotRendered> {
     let options = serde_saphyr::ser_options! { quote_all: true };
     let mut text =
         serde_saphyr::to_string_with_options(document, options).map_err(|e| NotRendered(e.to_string()))?;
@@ -207,29 +276,19 @@ fn tokens(config: &NodeConfig, now: jiff::Timestamp) -> Vec<Token> {
     config.bootstrap_tokens.iter().filter_map(token).collect()
 }
 
-fn init(config: &NodeConfig, bootstrap_tokens: Vec<Token>) -> Init {
-    Init {
+fn init(config: &NodeConfig, bootstrap_tokens: Vec<Token>) -> Result<Init, NotRendered> {
+    Ok(Init {
         api_version: KUBEADM,
         kind: "InitConfiguration",
         bootstrap_tokens,
-        local_api_endpoint: LocalApi { advertise_address: config.address, bind_port: config.api_port() },
-        node_registration: Registration {
-            name: config.name.value.to_string(),
-            cri_socket: CRI_SOCKET,
-            image_pull_policy: "IfNotPresent",
-            taints: config.kubernetes.schedule_on_control_planes.value.then_some([]),
-            kubelet_extra_args: vec![Arg { name: "node-ip".into(), value: config.address.to_string() }],
-        },
+        local_api_endpoint: LocalApi::new(config)?,
+        node_registration: Registration::new(config),
         timeouts: Timeouts { kubernetes_api_call: "5m0s", etcd_api_call: "5m0s" },
-    }
+    })
 }
 
 fn cluster(config: &NodeConfig, image: &RootManifest, variant: Variant<'_>) -> Cluster {
     let k = &config.kubernetes;
-    let mut etcd_args = args(&k.etcd_extra_args);
-    if let Variant::StaticEtcd(birth) = variant {
-        etcd_args.extend(birth_args(birth));
-    }
     Cluster {
         api_version: KUBEADM,
         kind: "ClusterConfiguration",
@@ -246,18 +305,32 @@ fn cluster(config: &NodeConfig, image: &RootManifest, variant: Variant<'_>) -> C
         api_server: ApiServer { cert_sans: cert_sans(config), extra_args: args(&k.api_server_extra_args) },
         controller_manager: Component { extra_args: args(&k.controller_manager_extra_args) },
         scheduler: Component { extra_args: args(&k.scheduler_extra_args) },
-        etcd: Etcd {
-            local: LocalEtcd {
-                data_dir: paths::ETCD,
-                image_tag: image.image_tags.get("etcd").cloned(),
-                extra_args: etcd_args,
-            },
-        },
+        etcd: etcd(config, image, variant),
         dns: Dns { image_tag: image.image_tags.get("coredns").cloned() },
     }
 }
 
-fn kubelet(config: &NodeConfig) -> Kubelet {
+fn etcd(config: &NodeConfig, image: &RootManifest, variant: Variant<'_>) -> Etcd {
+    if let Some(external) = &config.external_etcd {
+        let file = |name: &str| format!("{}/{name}", pki::DIR);
+        return Etcd::External(External {
+            endpoints: external.endpoints.clone(),
+            ca_file: file(pki::ETCD_CA),
+            cert_file: file(pki::ETCD_CLIENT),
+            key_file: file(pki::ETCD_CLIENT_KEY),
+        });
+    }
+    let mut extra_args = args(&config.kubernetes.etcd_extra_args);
+    match variant {
+        Variant::StaticEtcd(birth) => extra_args.extend(birth_args(birth)),
+        Variant::JoiningEtcd { members } => extra_args.extend(joining_args(members)),
+        Variant::Cluster { .. } | Variant::WithoutEtcd => {}
+    }
+    let image_tag = image.image_tags.get("etcd").cloned();
+    Etcd::Local(LocalEtcd { data_dir: paths::ETCD, image_tag, extra_args })
+}
+
+fn kubelet(config: &NodeConfig, with_own: bool) -> Kubelet {
     Kubelet {
         api_version: "kubelet.config.k8s.io/v1beta1",
         kind: "KubeletConfiguration",
@@ -268,7 +341,31 @@ fn kubelet(config: &NodeConfig) -> Kubelet {
         resolv_conf: KUBELET_RESOLV_CONF,
         server_tls_bootstrap: false,
         static_pod_path: MANIFESTS,
+        standalone: (config.role.value == Role::Etcd).then(standalone),
+        own: if with_own { config.node.kubelet.clone() } else { BTreeMap::new() },
     }
+}
+
+fn standalone() -> Standalone {
+    Standalone {
+        address: "127.0.0.1",
+        authentication: serde_json::json!({
+            "anonymous": { "enabled": false },
+            "webhook": { "enabled": false },
+            // kubeadm would fill in the cluster's CA, which an etcd node does not have.
+            "x509": { "clientCAFile": format!("{}/{}", pki::DIR, pki::ETCD_CA) },
+        }),
+        authorization: serde_json::json!({ "mode": "AlwaysAllow" }),
+    }
+}
+
+/// A member that was added to a running etcd: the list as that etcd has it.
+fn joining_args(members: &[(String, String)]) -> [Arg; 2] {
+    let list: Vec<_> = members.iter().map(|(name, url)| format!("{name}={url}")).collect();
+    [
+        Arg { name: "initial-cluster".into(), value: list.join(",") },
+        Arg { name: "initial-cluster-state".into(), value: "existing".into() },
+    ]
 }
 
 /// What makes a member of a birth: its list, and its hash as the token that keeps two births apart.

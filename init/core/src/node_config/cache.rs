@@ -2,9 +2,13 @@
 
 use super::{NodeConfig, Problem};
 use nodeimg_contract::fault::Code;
+use nodeimg_contract::image::Role;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
+/// Schema 1 is the one of a single control plane: what it lacks has defaults.
+const OLDEST: u32 = 1;
 const MAX_BYTES: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -12,6 +16,17 @@ const MAX_BYTES: usize = 4 << 20;
 struct Cached<T> {
     schema: u32,
     config: T,
+}
+
+fn own_address_field(role: Role) -> &'static str {
+    match role {
+        Role::Etcd => "nodeimg.etcdNodes (own address)",
+        _ => "nodeimg.controlPlanes (own address)",
+    }
+}
+
+fn shown(address: Option<IpAddr>) -> String {
+    address.map(|a| a.to_string()).unwrap_or_default()
 }
 
 /// A cached NodeConfig that cannot be used. Never repeats its content.
@@ -41,7 +56,7 @@ impl NodeConfig {
             return Err(BadCache::Damaged);
         }
         let version: Version = serde_json::from_slice(bytes).map_err(|_| BadCache::Damaged)?;
-        if version.schema != SCHEMA {
+        if !(OLDEST..=SCHEMA).contains(&version.schema) {
             return Err(BadCache::Newer(version.schema));
         }
         let cached: Cached<NodeConfig> = serde_json::from_slice(bytes).map_err(|_| BadCache::Damaged)?;
@@ -54,7 +69,7 @@ impl NodeConfig {
             ("nodeimg.role", first.role.value.to_string(), self.role.value.to_string()),
             ("hostname", first.name.value.to_string(), self.name.value.to_string()),
             ("nodeimg.cluster", first.cluster.value.to_string(), self.cluster.value.to_string()),
-            ("nodeimg.controlPlanes (own address)", first.address.to_string(), self.address.to_string()),
+            (own_address_field(self.role.value), shown(first.address), shown(self.address)),
         ];
         let problems: Vec<_> = fields
             .into_iter()

@@ -1,21 +1,22 @@
 //! From a seed to a [`NodeConfig`], or to everything that is wrong with it.
 
-use super::names::{ArgName, BadName, ClusterName, DnsName, NodeName, SubjectAltName, is_bootstrap_token};
+mod credentials;
+mod lists;
+
+use super::names::{ArgName, BadName, ClusterName, DnsName, NodeName, SubjectAltName};
 use super::networks::{self, Networks};
-use super::{
-    ControlPlaneNode, EndpointSpec, KubernetesSpec, NetworkFacts, NodeConfig, Problem, Source, Sourced,
-};
+use super::{EndpointSpec, KubernetesSpec, NetworkFacts, NodeConfig, Problem, Source, Sourced};
 use crate::seed::Seed;
 use ipnet::IpNet;
+use lists::Lists;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::fault::Code;
 use nodeimg_contract::image::{Role, RootManifest};
-use nodeimg_contract::seed::{ControlPlane, EndpointMode, Kubernetes, NodeSeed, Pki};
-use std::collections::{BTreeMap, BTreeSet};
+use nodeimg_contract::seed::{EndpointMode, Formation, Kubernetes, NodeSeed};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-const MAX_TOKENS: usize = 64;
 const MAX_SANS: usize = 64;
 const MAX_ARGS: usize = 64;
 const MAX_ARG_BYTES: usize = 4096;
@@ -65,30 +66,19 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
             "make the seed with \"nodeimg cluster new\", or add the key",
         )]);
     };
-    if let Err(p) = role_fits(ours.role, image) {
-        d.problems.push(p);
-    } else if ours.role != Role::ControlPlane {
-        d.problem(
-            "nodeimg.role",
-            format!("role \"{}\" cannot be formed yet", ours.role),
-            "use a control-plane image and seed",
-        );
-    }
+    d.problems.extend(role_fits(ours.role, image).err());
     let name = d.node_name(seed, facts);
     let cluster = d.name::<ClusterName>("nodeimg.cluster", &ours.cluster, "use a name like \"lab\"");
-    let control_planes = d.control_planes(&ours.control_planes);
-    let address = match (&name, &control_planes) {
-        (Some(name), Some(list)) => d.own_address(&name.value, list),
+    let lists = d.lists(ours);
+    let address = match (&name, &lists) {
+        (Some(name), Some(lists)) => d.own_address(ours.role, &name.value, lists),
         _ => None,
     };
     let endpoint = d.endpoint(ours, address);
-    let kubernetes =
-        d.kubernetes(&ours.kubernetes, control_planes.as_deref(), &ours.endpoint.addresses, facts);
-    let method = ours.formation.as_ref().map(|f| f.method).unwrap_or_default();
-    let permit = ours.formation.as_ref().and_then(|f| f.permit.as_ref());
-    permit.into_iter().for_each(|p| d.permit(p));
-    let pki = d.pki(ours.pki.as_ref());
-    d.tokens(ours);
+    let kubernetes = d.kubernetes(&ours.kubernetes, lists.as_ref(), &ours.endpoint.addresses, facts);
+    let formation = d.formation(ours.role, ours.formation.as_ref(), lists.as_ref());
+    let credentials = d.credentials(ours, name.as_ref().map(|n| n.as_str()), lists.as_ref());
+    let node = d.node_settings(&ours.node);
     d.disk(ours);
     let ntp_servers = d.ntp(seed, facts);
     let dns_servers: Vec<_> =
@@ -96,16 +86,10 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
     if dns_servers.is_empty() {
         d.warnings.push("no DNS server is known: CoreDNS answers for the cluster's own names only".into());
     }
-    match (name, cluster, address, endpoint, control_planes, kubernetes, pki) {
-        (
-            Some(name),
-            Some(cluster),
-            Some(address),
-            Some(endpoint),
-            Some(list),
-            Some(kubernetes),
-            Some(pki),
-        ) if d.problems.is_empty() => {
+    match (name, cluster, endpoint, lists, kubernetes) {
+        (Some(name), Some(cluster), Some(endpoint), Some(lists), Some(kubernetes))
+            if d.problems.is_empty() =>
+        {
             let config = NodeConfig {
                 datasource: seed.datasource.clone(),
                 instance_id: seed.meta_data.instance_id.clone(),
@@ -115,11 +99,17 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
                 issued_at: ours.issued_at,
                 address,
                 endpoint,
-                control_planes: Sourced::user_data(list),
-                method: Sourced { value: method, source: default_source(method == Method::default()) },
-                permit: permit.cloned(),
+                control_planes: Sourced::user_data(lists.control_planes),
+                etcd_nodes: lists.etcd_nodes,
+                external_etcd: credentials.external_etcd,
+                peer: credentials.peer,
+                join: credentials.join,
+                node,
+                method: formation.method,
+                permit: formation.permit,
+                without: formation.without,
                 kubernetes,
-                pki,
+                pki: credentials.pki,
                 bootstrap_tokens: ours.bootstrap_tokens.clone(),
                 disk: ours.disk.clone(),
                 ntp_servers,
@@ -149,17 +139,30 @@ pub(super) fn role_fits(role: Role, image: &RootManifest) -> Result<(), Problem>
 }
 
 /// An address that a packet to one machine elsewhere can carry.
-fn is_unicast(a: IpAddr) -> bool {
+pub(super) fn is_unicast(a: IpAddr) -> bool {
     !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a == IpAddr::from([255, 255, 255, 255]))
 }
 
-struct Decision {
+/// How this cluster may come about, checked.
+struct FormationSpec {
+    method: Sourced<Method>,
+    permit: Option<Permit>,
+    without: Vec<NodeName>,
+}
+
+/// A decision in the making: everything that is wrong so far.
+pub(super) struct Decision {
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
 
 impl Decision {
-    fn problem(&mut self, field: impl Into<String>, cause: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn problem(
+        &mut self,
+        field: impl Into<String>,
+        cause: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.problems.push(Problem::invalid(field, cause, help));
     }
 
@@ -187,68 +190,26 @@ impl Decision {
         Some(Sourced { value, source })
     }
 
-    fn control_planes(&mut self, list: &[ControlPlane]) -> Option<Vec<ControlPlaneNode>> {
-        let field = "nodeimg.controlPlanes";
-        match list.len() {
-            1 => {}
-            3 | 5 => {
-                self.problem(
-                    field,
-                    format!("a cluster of {} control planes cannot be formed yet", list.len()),
-                    "use one control plane; three and five come with the next release",
-                );
-                return None;
-            }
-            n => {
-                self.problem(
-                    field,
-                    format!("the list has {n} names; etcd needs an odd number to gain by it"),
-                    "list 1, 3 or 5 control planes",
-                );
-                return None;
-            }
-        }
-        let mut nodes = Vec::new();
-        for (i, line) in list.iter().enumerate() {
-            let at = format!("{field}[{i}]");
-            if !is_unicast(line.address) {
-                self.problem(
-                    format!("{at}.address"),
-                    format!("{} is not the address of a machine", line.address),
-                    "give the node's own address",
-                );
-            }
-            if let Some(name) = self.name(&format!("{at}.name"), &line.name, "use the node's host name") {
-                nodes.push(ControlPlaneNode { name, address: line.address });
-            }
-        }
-        let names: BTreeSet<_> = nodes.iter().map(|n| &n.name).collect();
-        let addresses: BTreeSet<_> = nodes.iter().map(|n| n.address).collect();
-        if names.len() != nodes.len() || addresses.len() != nodes.len() {
+    fn formation(&mut self, role: Role, said: Option<&Formation>, lists: Option<&Lists>) -> FormationSpec {
+        let method = said.map(|f| f.method).unwrap_or_default();
+        if method == Method::Recover {
             self.problem(
-                field,
-                "a name or an address stands there twice",
-                "give every control plane its own",
+                "nodeimg.formation.method",
+                "\"recover\" is an operator's command on one node, never a seed's",
+                "leave it out, and run \"nodeinit recover\" on the node that survived",
             );
         }
-        nodes.sort();
-        Some(nodes)
-    }
-
-    fn own_address(&mut self, name: &NodeName, list: &[ControlPlaneNode]) -> Option<IpAddr> {
-        let own = list.iter().find(|n| n.name == *name).map(|n| n.address);
-        if own.is_none() {
-            let names: Vec<_> = list.iter().map(|n| n.name.as_str()).collect();
-            self.problems.push(
-                Problem::invalid(
-                    "nodeimg.controlPlanes",
-                    format!("this node is \"{name}\", the list has: {}", names.join(", ")),
-                    "give this node its own seed, or add it to the list on every control plane",
-                )
-                .with_code(Code::NotListed),
-            );
+        let permit = said.and_then(|f| f.permit.as_ref());
+        permit.into_iter().for_each(|p| self.permit(p));
+        if permit.is_some() && matches!(role, Role::Worker | Role::Lb) {
+            self.warnings
+                .push(format!("the permit of this seed is not used: a {role} takes part in no birth"));
         }
-        own
+        FormationSpec {
+            method: Sourced { value: method, source: default_source(method == Method::default()) },
+            permit: permit.cloned(),
+            without: lists.map(|lists| self.without(said, lists)).unwrap_or_default(),
+        }
     }
 
     fn endpoint(&mut self, ours: &NodeSeed, own: Option<IpAddr>) -> Option<EndpointSpec> {
@@ -287,7 +248,7 @@ impl Decision {
     fn kubernetes(
         &mut self,
         said: &Kubernetes,
-        list: Option<&[ControlPlaneNode]>,
+        lists: Option<&Lists>,
         endpoint: &[IpAddr],
         facts: &NetworkFacts,
     ) -> Option<KubernetesSpec> {
@@ -299,8 +260,8 @@ impl Decision {
                 .map(Sourced::user_data),
             None => "cluster.local".parse().ok().map(Sourced::default_of),
         };
-        if let (Some(pod), Some(service), Some(list)) = (&pod, &service, list) {
-            let nodes: Vec<_> = list.iter().map(|n| n.address).collect();
+        if let (Some(pod), Some(service), Some(lists)) = (&pod, &service, lists) {
+            let nodes = lists.addresses();
             let all = Networks {
                 pod: pod.value,
                 service: service.value,
@@ -378,80 +339,6 @@ impl Decision {
             }
         }
         args
-    }
-
-    fn permit(&mut self, permit: &Permit) {
-        let field = "nodeimg.formation.permit";
-        let word =
-            |s: &str| (8..=64).contains(&s.len()) && s.bytes().all(|c| c.is_ascii_hexdigit() || c == b'-');
-        if !word(&permit.cluster) {
-            self.problem(
-                format!("{field}.cluster"),
-                "not a UUID",
-                "make a permit with \"nodeimg cluster new\"",
-            );
-        }
-        if permit.nonce.len() != 32 || !permit.nonce.bytes().all(|c| c.is_ascii_hexdigit()) {
-            self.problem(
-                format!("{field}.nonce"),
-                "not 32 hexadecimal digits",
-                "make a permit with \"nodeimg cluster new\"",
-            );
-        }
-    }
-
-    fn pki(&mut self, said: Option<&Pki>) -> Option<Pki> {
-        let Some(pki) = said else {
-            self.problem(
-                "nodeimg.pki",
-                "a control plane needs the cluster's CAs and keys",
-                "make the seed with \"nodeimg cluster new\"",
-            );
-            return None;
-        };
-        let pem = |text: &str, label: &str| {
-            text.contains(&format!("-----BEGIN {label}-----"))
-                && text.contains(&format!("-----END {label}-----"))
-        };
-        let key =
-            |text: &str| ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"].iter().any(|l| pem(text, l));
-        for (name, pair, label) in [
-            ("ca", &pki.ca, "CERTIFICATE"),
-            ("frontProxyCA", &pki.front_proxy_ca, "CERTIFICATE"),
-            ("etcdCA", &pki.etcd_ca, "CERTIFICATE"),
-            ("serviceAccount", &pki.service_account, "PUBLIC KEY"),
-        ] {
-            if !pem(&pair.certificate, label) {
-                self.problem(
-                    format!("nodeimg.pki.{name}.certificate"),
-                    format!("not a PEM {label}"),
-                    "copy the whole file, with its BEGIN and END lines",
-                );
-            }
-            if !key(&pair.key) {
-                self.problem(
-                    format!("nodeimg.pki.{name}.key"),
-                    "not a PEM private key",
-                    "copy the whole file, with its BEGIN and END lines",
-                );
-            }
-        }
-        Some(pki.clone())
-    }
-
-    fn tokens(&mut self, ours: &NodeSeed) {
-        if ours.bootstrap_tokens.len() > MAX_TOKENS {
-            self.problem("nodeimg.bootstrapTokens", format!("more than {MAX_TOKENS} tokens"), "list fewer");
-        }
-        for (i, token) in ours.bootstrap_tokens.iter().enumerate() {
-            if !is_bootstrap_token(&token.token) {
-                self.problem(
-                    format!("nodeimg.bootstrapTokens[{i}].token"),
-                    "not of the form [a-z0-9]{6}.[a-z0-9]{16}",
-                    "make a token with \"kubeadm token generate\"",
-                );
-            }
-        }
     }
 
     fn disk(&mut self, ours: &NodeSeed) {

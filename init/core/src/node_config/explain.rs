@@ -23,6 +23,11 @@ impl Lines {
         let value = Some(value.to_string()).filter(|v| !v.is_empty()).unwrap_or_else(|| "-".into());
         self.0.push(Explained { field: field.into(), value, source });
     }
+    /// What a seed says, or nobody does.
+    fn said(&mut self, field: &str, value: String) {
+        let source = if value.is_empty() { Source::Default } else { Source::UserData };
+        self.add(field, value, source);
+    }
     fn sourced<T: ToString>(&mut self, field: &str, v: &Sourced<T>) {
         self.add(field, v.value.to_string(), v.source.clone());
     }
@@ -55,11 +60,20 @@ impl NodeConfig {
         l.add("nodeimg.endpoint.addresses", list(&addresses.value), addresses.source.clone());
         let nodes = list(self.control_planes.iter().map(|n| format!("{}={}", n.name, n.address)));
         l.add("nodeimg.controlPlanes", nodes, self.control_planes.source.clone());
+        let etcd = list(self.etcd_nodes.iter().map(|n| format!("{}={}", n.name, n.address)));
+        l.said("nodeimg.etcdNodes", etcd);
+        let endpoints = self.external_etcd.as_ref().map(|e| list(&e.endpoints));
+        l.said("nodeimg.externalEtcd.endpoints", endpoints.unwrap_or_default());
         let method = format!("{:?}", self.method.value).to_lowercase();
         l.add("nodeimg.formation.method", method, self.method.source.clone());
         let permit =
             self.permit.as_ref().map(|p| format!("cluster {}, not after {}", p.cluster, p.not_after));
         l.add("nodeimg.formation.permit", permit.unwrap_or_default(), Source::UserData);
+        l.said("nodeimg.formation.without", list(&self.without));
+        l.said("nodeimg.node.labels", list(self.node.labels.iter().map(|(k, v)| format!("{k}={v}"))));
+        l.said("nodeimg.node.taints", list(&self.node.taints));
+        l.said("nodeimg.node.nodeIP", list(self.node.node_ip));
+        l.said("nodeimg.node.kubelet", list(self.node.kubelet.iter().map(|(k, v)| format!("{k}={v}"))));
         l.sourced("nodeimg.kubernetes.podSubnet", &k.pod_subnet);
         l.sourced("nodeimg.kubernetes.serviceSubnet", &k.service_subnet);
         l.sourced("nodeimg.kubernetes.dnsDomain", &k.dns_domain);
@@ -75,7 +89,13 @@ impl NodeConfig {
             l.add(field, list(args.keys().map(|n| format!("{n}={SECRET}"))), source);
         }
         l.sourced("nodeimg.kubernetes.scheduleOnControlPlanes", &k.schedule_on_control_planes);
-        l.add("nodeimg.pki", SECRET, Source::UserData);
+        for (field, held) in [
+            ("nodeimg.pki", self.pki.is_some()),
+            ("nodeimg.peer", self.peer.is_some()),
+            ("nodeimg.join", self.join.is_some()),
+        ] {
+            l.said(field, if held { SECRET } else { "" }.into());
+        }
         l.add(
             "nodeimg.bootstrapTokens",
             list(self.bootstrap_tokens.iter().map(|_| SECRET)),

@@ -76,7 +76,7 @@ fn label(s: &str) -> bool {
         && s.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
 }
 
-fn subdomain(s: &str) -> bool {
+pub(super) fn is_subdomain(s: &str) -> bool {
     !s.is_empty() && s.len() <= 253 && s.split('.').all(label)
 }
 
@@ -84,7 +84,7 @@ fn node_name(s: &str) -> Result<(), BadName> {
     if s.len() > 63 {
         return Err(BadName("a node name has at most 63 characters"));
     }
-    if !subdomain(s) {
+    if !is_subdomain(s) {
         return Err(BadName(
             "a node name has lower-case letters, digits, \"-\" and \".\" only, and starts and ends with a letter or digit",
         ));
@@ -99,7 +99,7 @@ fn dns_name(s: &str) -> Result<(), BadName> {
     if s.parse::<IpAddr>().is_ok() || s.starts_with('[') {
         return Err(BadName("an IP address stands where a DNS name must"));
     }
-    if !subdomain(s) {
+    if !is_subdomain(s) {
         return Err(BadName(
             "a DNS name has lower-case letters, digits, \"-\" and \".\" only, in labels of at most 63 characters, and no dot at its end",
         ));

@@ -1,3 +1,5 @@
+mod roles;
+
 use super::*;
 use crate::seed::{Documents, parse};
 use nodeimg_contract::fault::Code;
@@ -120,8 +122,10 @@ fn lists_of_other_lengths_say_why() {
     };
     let with =
         |n: u8| problems("      address: 192.0.2.11\n", &format!("      address: 192.0.2.11\n{}", more(n)));
-    assert!(with(3).iter().any(|p| p.cause.contains("yet")));
-    assert!(with(2).iter().any(|p| p.help.contains("1, 3 or 5")));
+    for n in [2, 4, 6, 7] {
+        assert!(with(n).iter().any(|p| p.help.contains("1, 3 or 5")), "{n}");
+    }
+    assert!(with(3).iter().all(|p| p.field == "nodeimg.peer"), "three are good, but must know each other");
 }
 
 #[test]
