@@ -133,27 +133,19 @@ fn arguments(command: &mut Command, accel: Accel, disk: &Path) {
 mod tests {
     use super::*;
 
-    /// Command line of a QEMU, words split at spaces.
-    fn qemu() -> Option<QemuProgram> {
-        let Ok(words) = std::env::var("NODEIMG_TEST_QEMU") else {
-            eprintln!("NODEIMG_TEST_QEMU is not set: no guest is started");
-            return None;
-        };
-        let mut words = words.split(' ');
-        let mut command = Command::new(words.next()?);
-        command.args(words);
-        Some(QemuProgram::from_command(&command))
+    fn qemu(test: &str) -> Option<QemuProgram> {
+        nodeimg_test_programs::tool(test, "qemu-system-x86_64").map(|c| QemuProgram::from_command(&c))
     }
 
     #[test]
     fn a_guest_answers_under_tcg() {
-        let Some(program) = qemu() else { return };
+        let Some(program) = qemu("a_guest_answers_under_tcg") else { return };
         assert_eq!(probe(&program, Accel::Tcg, Duration::from_secs(60)).expect("probe"), Answer::Yes);
     }
 
     #[test]
     fn kvm_is_believed_only_when_a_guest_answers() {
-        let Some(program) = qemu() else { return };
+        let Some(program) = qemu("kvm_is_believed_only_when_a_guest_answers") else { return };
         let choice = choose_accel(&program).expect("choice");
         let answered = probe(&program, Accel::Kvm, PATIENCE).expect("probe") == Answer::Yes;
         assert_eq!(choice.accel == Accel::Kvm, answered, "{}", choice.why);

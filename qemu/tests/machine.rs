@@ -1,9 +1,7 @@
-//! A machine's life, with a stand-in that speaks as QEMU does, and with a real one where it is at hand
-//! (`NODEIMG_TEST_QEMU`: its command line, words split at spaces).
+//! A machine's life, with a stand-in that speaks as QEMU does, and with the real one of the tools tree.
 
 use nodeimg_qemu::{Accel, Boot, Event, Network, QemuProgram, Vm, VmError, VmSpec, create_state_disk};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -108,13 +106,9 @@ fn nobody_hears_a_command_after_the_end() {
 /// A kernel that is none: SeaBIOS says so on nothing, but QEMU itself runs, connects its sockets and obeys.
 #[test]
 fn a_real_qemu_obeys() {
-    let Ok(words) = std::env::var("NODEIMG_TEST_QEMU") else {
-        eprintln!("NODEIMG_TEST_QEMU is not set: the stand-in's tests stand alone");
+    let Some(command) = nodeimg_test_programs::tool("a_real_qemu_obeys", "qemu-system-x86_64") else {
         return;
     };
-    let mut words = words.split(' ');
-    let mut command = Command::new(words.next().expect("a program"));
-    command.args(words);
     let dir = tempfile::tempdir().expect("temp");
     let mut spec = spec(dir.path());
     spec.boot = Boot::Direct {

@@ -97,13 +97,11 @@ fn what_cannot_become_a_uki_is_refused() {
     assert!(matches!(not_pe, Err(UkiError::NotPe { what: "kernel", .. })));
 }
 
-/// The stub that a build uses, where it is at hand.
+/// The stub that a build uses.
 #[test]
 fn systemds_own_stub_has_room() {
-    let Some(path) = std::env::var_os("NODEIMG_TEST_STUB") else {
-        eprintln!("NODEIMG_TEST_STUB is not set: the made-up stub stands alone");
-        return;
-    };
+    let path = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    let Some(path) = nodeimg_test_programs::tools_file("systemds_own_stub_has_room", path) else { return };
     let stub = std::fs::read(path).expect("stub");
     let uki = assemble(&stub, &parts(&[1; 70_000], &pe(HEADER_ROOM, b".text", 0x9000))).expect("uki");
     let all = sections(&uki).expect("sections");

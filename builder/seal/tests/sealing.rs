@@ -1,5 +1,5 @@
-//! Sealing as a whole: against a stand-in for mkfs.erofs that fails on purpose, and against the real one where it is
-//! at hand (`NODEIMG_TEST_MKFS_EROFS`: its command line, words split at spaces, version 1.8 or newer).
+//! Sealing as a whole: against a stand-in for mkfs.erofs that fails on purpose, and against the real one of the tools
+//! tree.
 
 use nodeimg_cache::Cache;
 use nodeimg_progress::{Outcome, Progress};
@@ -92,19 +92,13 @@ fn a_broken_cache_entry_is_not_trusted() {
 
 #[test]
 fn the_real_mkfs_erofs_makes_the_same_image_twice() {
-    let Ok(words) = std::env::var("NODEIMG_TEST_MKFS_EROFS") else {
-        eprintln!("NODEIMG_TEST_MKFS_EROFS is not set: the stand-in's tests stand alone");
-        return;
-    };
-    let mkfs = || {
-        let mut words = words.split(' ');
-        let mut command = Command::new(words.next().expect("a program"));
-        command.args(words);
-        MkfsErofs::new(command, "real")
-    };
+    const NAME: &str = "the_real_mkfs_erofs_makes_the_same_image_twice";
+    let mkfs =
+        || nodeimg_test_programs::tool(NAME, "mkfs.erofs").map(|command| MkfsErofs::new(command, "real"));
+    let (Some(mkfs), Some(again)) = (mkfs(), mkfs()) else { return };
     let (one, two) = (tempfile::tempdir().expect("temp"), tempfile::tempdir().expect("temp"));
-    let first = seal_in(one.path(), &tree(), mkfs()).0.expect("sealed");
-    let second = seal_in(two.path(), &tree(), mkfs()).0.expect("sealed");
+    let first = seal_in(one.path(), &tree(), mkfs).0.expect("sealed");
+    let second = seal_in(two.path(), &tree(), again).0.expect("sealed");
     assert_eq!(first.root_hash(), second.root_hash());
     let image = std::fs::read(first.erofs()).expect("read");
     assert_eq!(image[1024..1028], 0xE0F5_E1E2u32.to_le_bytes(), "EROFS magic");

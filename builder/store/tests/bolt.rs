@@ -112,11 +112,9 @@ fn what_bbolt_would_refuse_is_refused() {
 
 #[test]
 fn bbolt_finds_nothing_to_complain_of() {
-    let Some(bbolt) = std::env::var_os("NODEIMG_TEST_BBOLT_BIN").map(PathBuf::from) else {
-        eprintln!(
-            "skipped: bbolt_finds_nothing_to_complain_of: NODEIMG_TEST_BBOLT_BIN does not name a bbolt program"
-        );
-        return;
+    let Some(bbolt) = std::env::var_os("NODEIMG_TEST_BBOLT").map(PathBuf::from) else {
+        let why = "NODEIMG_TEST_BBOLT names no bbolt program, and no locked package brings one";
+        return nodeimg_test_programs::skipped("bbolt_finds_nothing_to_complain_of", why);
     };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("test.db");

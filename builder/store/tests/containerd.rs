@@ -1,8 +1,7 @@
 //! A real containerd on a baked store: builder's and init's halves together, and the node's own configuration.
 //!
-//! Needs root (mounts) and the programs that these variables name; without them the test says so and is passed over:
-//! NODEIMG_TEST_CONTAINERD_BIN (a containerd 2.3, with ctr and containerd-shim-runc-v2 beside it), and for the step that
-//! runs a container NODEIMG_TEST_CRUN_BIN (a crun of 1.21 or newer).
+//! Needs root (mounts), the payload's containerd and, to run containers, the locked crun; without them the test says so
+//! and is passed over.
 
 mod support;
 
@@ -24,6 +23,7 @@ use nix::unistd::Pid;
 use nodeimg_contract::paths::STORE;
 use nodeimg_contract::store::SNAPSHOTTER;
 use nodeimg_payload::Image;
+use nodeimg_test_programs::{crun, payload, skipped};
 use support::cri::{CriImage, list_images};
 use support::{PRINTED, materialise, two_images};
 
@@ -164,17 +164,16 @@ fn expected(image: &Image) -> CriImage {
 fn containerd_lists_and_runs_baked_images() {
     const NAME: &str = "containerd_lists_and_runs_baked_images";
     if !nix::unistd::geteuid().is_root() {
-        return eprintln!("skipped: {NAME}: needs root, for mounts");
-    }
-    let Some(program) = std::env::var_os("NODEIMG_TEST_CONTAINERD_BIN").map(PathBuf::from) else {
-        return eprintln!("skipped: {NAME}: NODEIMG_TEST_CONTAINERD_BIN does not name a containerd program");
-    };
-    let crun = std::env::var("NODEIMG_TEST_CRUN_BIN").ok();
-    if crun.is_none() {
-        eprintln!("{NAME}: runs no container: NODEIMG_TEST_CRUN_BIN does not name a crun program");
+        return skipped(NAME, "needs root, for mounts");
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    let names = ["containerd", "containerd-shim-runc-v2", "ctr"];
+    let programs = folder.join("programs");
+    fs::create_dir(&programs).unwrap();
+    let Some(()) = payload(NAME, &names, &programs) else { return };
+    let program = programs.join("containerd");
+    let crun = crun(NAME, &programs).map(|script| script.to_str().unwrap().to_owned());
     let images = two_images(folder);
     let [one, two] = [&images[0], &images[1]];
     let seal = |name: &str, epoch| {
