@@ -24,6 +24,8 @@ mod formation;
 mod modules;
 mod mounts;
 mod net;
+#[allow(dead_code, unused_imports, reason = "formation starts it")]
+mod peer;
 mod process;
 mod report;
 mod root_watch;

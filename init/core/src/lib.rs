@@ -26,6 +26,7 @@ pub mod network;
 pub mod nocloud;
 pub mod node_config;
 pub mod partition_table;
+pub mod peer;
 pub mod pki;
 pub mod resolv;
 pub mod seed;
