@@ -1,30 +1,43 @@
 //! Formation: does what init/core's machine decides, until the node is Ready, and then watches it.
 //!
-//! Takes: a [`NodeConfig`], the image's facts, and a way to start the kubelet (the caller supervises it).
-//! Gives: a control plane of one cluster; phases, milestones, waits and faults on the [`Reporter`].
-//! May touch: `/etc/kubernetes`, `/etc/cni/net.d`, `/var/lib/{etcd,kubelet,nodeimg}`, `/run/nodeimg`, the own API server.
+//! Takes: a [`NodeConfig`], the image's facts, a [`Desk`] for talk with other nodeinits, and the [`Host`] that starts and
+//! stops the kubelet.
+//! Gives: a node of one cluster; phases, milestones, waits and faults on the [`Reporter`].
+//! May touch: `/etc/kubernetes`, `/etc/cni/net.d`, `/var/lib/{etcd,kubelet,nodeimg}`, `/run/nodeimg`, the own API server,
+//! etcd's members, other control planes' API servers while it joins.
 //! Never does: start the kubelet without the machine's gate, run a step that the cluster has recorded, write a secret
 //! into a log or a file that others can read.
 
 mod addons;
 mod api;
 mod cni;
+mod desk;
 mod endpoint;
+mod etcd;
 mod files;
+mod https;
+mod lease;
+mod look;
 mod nodes;
+mod perform;
 mod phases;
 mod prepare;
 mod records;
+mod steps;
+mod watch;
+
+pub use desk::Desk;
 
 use crate::process::Processes;
-use crate::report::Reporter;
+use crate::report::{Reporter, WaitGuard};
+use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::image::RootManifest;
 use nodeimg_contract::status::{Phase, milestone};
-use nodeimg_init_core::formation::{Action, ClusterStep, Event, Now, Seeded, State, step};
-use nodeimg_init_core::kubeadm;
+use nodeimg_init_core::formation::{Action, Event, Now, Refusal, Seeded, State, Wait, step};
 use nodeimg_init_core::node_config::NodeConfig;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::mem::Discriminant;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,13 +45,23 @@ use std::time::Duration;
 /// Pause after a failed action; doubled each time up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// Between two looks at a node that is steady, or at a gate that stays shut.
-const LOOK: Duration = Duration::from_secs(10);
+/// Between two looks at a gate that stays shut.
+const REFUSED: Duration = Duration::from_secs(5);
 
-/// Starts the kubelet with these arguments, supervised. Called at most once a boot.
-pub type StartKubelet<'a> = &'a mut dyn FnMut(Vec<String>) -> Result<(), Fault>;
 /// Resolves the endpoint's name by DNS; the error says what went wrong.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> Result<Vec<IpAddr>, String>;
+
+/// What formation may do to the node that it forms.
+pub trait Host {
+    /// Starts the kubelet with these arguments, supervised.
+    fn start_kubelet(&self, arguments: Vec<String>) -> Result<(), Fault>;
+    /// Stops the kubelet; its pods go on.
+    fn stop_kubelet(&self);
+    /// Ends the static pods that a stopped kubelet left running.
+    fn stop_pods(&self);
+    /// Orderly shutdown, then start again. Returns at once.
+    fn reboot(&self);
+}
 
 /// What formation works with.
 pub struct Formation<'a> {
@@ -50,51 +73,89 @@ pub struct Formation<'a> {
     pub config: NodeConfig,
     /// What the image is.
     pub image: RootManifest,
+    /// Where it talks with other nodeinits.
+    pub desk: Desk,
     /// DNS.
     pub resolve: Resolve<'a>,
+    /// The node.
+    pub host: &'a dyn Host,
     /// Set when the node goes down: formation returns soon after.
     pub stop: &'a AtomicBool,
+    /// What is remembered between two actions.
+    pub memory: Memory,
+}
+
+/// What is remembered between two actions of one boot; nothing here decides.
+#[derive(Default)]
+pub struct Memory {
+    /// When the kubelet was started, by the clock that it has.
+    opened: Cell<Option<jiff::Timestamp>>,
+    /// Certificates and kubeconfigs of this boot's seed are written.
+    credentials: Cell<bool>,
+    /// Through whom a joining node looks at its cluster.
+    way: Cell<Option<look::Way>>,
+    /// The own etcd file system.
+    incarnation: RefCell<Option<Incarnation>>,
+    lease: RefCell<lease::Watched>,
+    /// The wait for the own API server, over several tries.
+    api_wait: RefCell<Option<WaitGuard>>,
+    /// Looks at the node without an answer, in a row.
+    missed: Cell<u32>,
+    steady: Cell<bool>,
+}
+
+/// What the console shows between two actions: one wait of a kind goes on over many rounds.
+#[derive(Default)]
+struct Shown {
+    wait: Option<(Discriminant<Wait>, WaitGuard)>,
+    refusal: Option<Refusal>,
 }
 
 impl Formation<'_> {
     /// Forms, or opens the gate of what was formed before, then watches the node. Returns when `stop` is set.
-    pub fn run(&self, start_kubelet: StartKubelet<'_>) {
+    pub fn run(&self) {
         self.reporter.phase(Phase::Formation);
         cni::watch(&self.reporter, &self.image.addons);
         let mut state = State::new(Seeded::new(&self.config, &self.image.addons));
         let Some(disks) = self.insist(records::read) else { return };
+        if let Event::Disks { record, .. } = &disks {
+            perform::remember(self, record);
+        }
         let mut event = disks;
-        let opened = Cell::new(None);
+        let mut shown = Shown::default();
         loop {
             let (next, actions) = step(&state, event, now());
             state = next;
+            self.desk.says(state.standing());
             let Some(action) = actions.into_iter().next() else { return };
-            event = match action {
-                Action::Steady => break,
-                Action::Refuse(refusal) => {
-                    self.reporter.fault(refusal.fault());
-                    if !self.pause(LOOK) {
-                        return;
-                    }
-                    Event::Tick
-                }
-                action => {
-                    let Some(event) = self.insist(|| self.perform(&action, &opened, start_kubelet)) else {
-                        return;
-                    };
-                    event
-                }
+            shown.before(self, &action);
+            let done = match action {
+                Action::Steady => self.steady(),
+                Action::Refuse(refusal) => shown.refuse(self, refusal),
+                Action::Wait(wait) => shown.wait(self, wait),
+                action => self.insist(|| perform::perform(self, &action)),
             };
+            let Some(done) = done else { return };
+            event = done;
         }
-        self.reporter.milestone(milestone::STEADY);
-        self.reporter.phase(Phase::Steady);
-        nodes::watch(self);
+    }
+
+    /// Nothing is left to do: one look at the node, then time has passed.
+    fn steady(&self) -> Option<Event> {
+        if !self.memory.steady.replace(true) {
+            self.reporter.milestone(milestone::STEADY);
+            self.reporter.phase(Phase::Steady);
+            watch::contacts(self);
+        }
+        watch::round(self).then_some(Event::Tick)
     }
 
     /// Tries until it works, with a fault in between; `None` when the node goes down.
     fn insist<T>(&self, mut attempt: impl FnMut() -> Result<T, Fault>) -> Option<T> {
         let mut pause = FIRST_PAUSE;
         let mut shown: Option<Fault> = None;
+        // One lost answer of a steady node is a restart of the API server, not news.
+        let mut quietly = if self.memory.steady.get() { 3 } else { 0 };
         loop {
             if self.stopping() {
                 return None;
@@ -106,6 +167,7 @@ impl Formation<'_> {
                     }
                     return Some(done);
                 }
+                Err(_) if quietly > 0 => quietly -= 1,
                 Err(fault) => {
                     if self.stopping() {
                         return None;
@@ -132,80 +194,61 @@ impl Formation<'_> {
     fn pause(&self, long: Duration) -> bool {
         !crate::process::poll(long, Duration::from_millis(250).min(long), || self.stopping())
     }
+}
 
-    fn perform(
-        &self,
-        action: &Action,
-        opened: &Cell<Option<jiff::Timestamp>>,
-        start_kubelet: StartKubelet<'_>,
-    ) -> Result<Event, Fault> {
-        match action {
-            Action::WriteRecord(record) => {
-                records::write_record(record)?;
-                Ok(Event::RecordWritten(record.clone()))
-            }
-            Action::WriteNodeRecord(node) => {
-                records::write_node_record(node)?;
-                Ok(Event::NodeRecordWritten(node.clone()))
-            }
-            Action::Render(birth) => {
-                self.reporter.line(format!("birth {} begins", short(&birth.id().0)));
-                phases::render(self, birth)?;
-                Ok(Event::Rendered)
-            }
-            Action::SettleEtcd => {
-                phases::settle_etcd()?;
-                Ok(Event::EtcdSettled)
-            }
-            Action::OpenGate(_) => {
-                prepare::before_the_kubelet(self)?;
-                opened.set(Some(jiff::Timestamp::now()));
-                start_kubelet(kubeadm::kubelet_arguments(&self.config))?;
-                self.reporter.milestone(milestone::KUBELET);
-                Ok(Event::GateOpened)
-            }
-            Action::AwaitApi => nodes::await_api(self).map(|()| Event::ApiReady),
-            Action::ReadClusterRecord => records::read_cluster_record(self).map(Event::ClusterRecordRead),
-            Action::WriteClusterRecord(record) => {
-                records::write_cluster_record(self, record)?;
-                Ok(Event::ClusterRecordWritten(record.clone()))
-            }
-            Action::RunSteps(steps) => {
-                self.run_steps(steps)?;
-                Ok(Event::StepsDone(steps.clone()))
-            }
-            Action::RemoveSuperAdmin => {
-                files::remove(phases::SUPER_ADMIN)?;
-                Ok(Event::SuperAdminRemoved)
-            }
-            Action::AwaitNode => nodes::await_ready(self, opened.get()).map(|()| Event::NodeReady),
-            Action::Steady | Action::Refuse(_) => Ok(Event::Tick),
+impl Shown {
+    /// What was shown goes when something is done; questions are part of a wait.
+    fn before(&mut self, f: &Formation<'_>, next: &Action) {
+        let asks = matches!(
+            next,
+            Action::AskPeers
+                | Action::LookAtCluster(_)
+                | Action::ReadClusterRecord
+                | Action::AskExternalEtcd
+                | Action::HoldLease
+                | Action::AwaitApi
+                | Action::Promote
+                | Action::AddLearner
+        );
+        if !matches!(next, Action::Wait(_)) && !asks && self.wait.take().is_some() {
+            f.desk.waits_for(None);
+        }
+        if !matches!(next, Action::Refuse(_)) && !asks {
+            self.forget_refusal(f);
         }
     }
 
-    fn run_steps(&self, steps: &[ClusterStep]) -> Result<(), Fault> {
-        let of_kubeadm: Vec<_> = steps
-            .iter()
-            .filter_map(|s| if let ClusterStep::Kubeadm(phase) = s { Some(*phase) } else { None })
-            .collect();
-        if !of_kubeadm.is_empty() {
-            phases::publish(self, &of_kubeadm)?;
+    fn forget_refusal(&mut self, f: &Formation<'_>) {
+        if let Some(refusal) = self.refusal.take() {
+            let fault = refusal.fault();
+            f.reporter.clear_fault_of(fault.code, &fault.object);
+            f.desk.waits_for(None);
         }
-        for step in steps {
-            match step {
-                ClusterStep::Kubeadm(_) | ClusterStep::CoreDns { forward: true } => {}
-                ClusterStep::CoreDns { forward: false } => addons::core_dns_without_forward(self)?,
-                ClusterStep::Addon(name) => addons::apply(self, name)?,
-            }
+    }
+
+    fn refuse(&mut self, f: &Formation<'_>, refusal: Refusal) -> Option<Event> {
+        self.wait = None;
+        if self.refusal.as_ref() != Some(&refusal) {
+            self.forget_refusal(f);
+            f.reporter.fault(refusal.fault());
+            f.desk.waits_for(Some(refusal.to_string()));
+            self.refusal = Some(refusal);
         }
-        Ok(())
+        f.pause(REFUSED).then_some(Event::Tick)
+    }
+
+    fn wait(&mut self, f: &Formation<'_>, wait: Wait) -> Option<Event> {
+        let kind = std::mem::discriminant(&wait);
+        let (what, fault) = (wait.to_string(), wait.fault());
+        f.desk.waits_for(Some(what.clone()));
+        match &self.wait {
+            Some((same, guard)) if *same == kind => guard.now_for(what, fault.cause),
+            _ => self.wait = Some((kind, f.reporter.waiting(what, wait.deadline(), fault))),
+        }
+        f.pause(wait.pause()).then_some(Event::Tick)
     }
 }
 
 fn now() -> Now {
-    Now { monotonic: Duration::from_millis(crate::report::uptime_ms()), wall: jiff::Timestamp::now() }
-}
-
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
+    Now { monotonic: Duration::from_millis(crate::report::uptime_ms()), wall: crate::clock::now() }
 }

@@ -278,6 +278,19 @@ pub struct WaitGuard {
 }
 
 impl WaitGuard {
+    /// The same wait, for something else: its deadline runs on.
+    pub fn now_for(&self, what: impl Into<String>, cause: impl Into<String>) {
+        let what = what.into();
+        {
+            let mut s = self.reporter.state();
+            let Some(w) = s.waits.iter_mut().find(|w| w.id == self.id) else { return };
+            if w.waiting.what != what {
+                w.waiting.what = what;
+                s.publish();
+            }
+        }
+        self.cause(cause);
+    }
     /// Names the cause better than it was known when the wait began.
     pub fn cause(&self, cause: impl Into<String>) {
         let cause = cause.into();

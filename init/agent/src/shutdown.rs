@@ -95,6 +95,11 @@ impl Shutdown {
         self.services().kubelet = Some(service);
     }
 
+    /// Somebody else ends the kubelet.
+    pub fn take_kubelet(&self) -> Option<Service> {
+        self.services().kubelet.take()
+    }
+
     fn services(&self) -> MutexGuard<'_, Services> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,6 +144,11 @@ impl Shutdown {
         let Err(e) = reboot(mode);
         r.line(format!("the kernel refuses: {e}; the power can be cut now"));
     }
+}
+
+/// Ends all pods with grace, etcd last; returns when they are gone or killed.
+pub fn end_pods(processes: &Processes, reporter: &Reporter) {
+    pods::stop(processes, reporter);
 }
 
 fn listen_to_signals(reporter: &Reporter, goals: Sender<Goal>) {

@@ -7,6 +7,7 @@
 
 mod config;
 mod early;
+mod host;
 mod kernel_needs;
 mod seed_wait;
 mod services;
@@ -14,7 +15,7 @@ mod udev;
 
 use crate::clock;
 use crate::datasource::Sources;
-use crate::formation::Formation;
+use crate::formation::{Desk, Formation, Memory};
 use crate::modules::Modules;
 use crate::net::{Network, files::EtcFiles};
 use crate::process::Processes;
@@ -114,6 +115,7 @@ impl Node {
         };
         network.set_hostname(config.name.value.as_str())?;
         network.set_hosts(&config.hosts_file())?;
+        let desk = Desk::open(r, &config, &self.image)?;
 
         r.phase(Phase::Time);
         let resolver = network.clone();
@@ -150,10 +152,13 @@ impl Node {
             processes: self.processes.clone(),
             config,
             image: self.image.clone(),
+            desk,
             resolve: &resolve,
+            host: self,
             stop: self.shutdown.flag(),
+            memory: Memory::default(),
         };
-        formation.run(&mut |arguments| services::start_kubelet(self, arguments));
+        formation.run();
         Ok(())
     }
 

@@ -1,47 +1,32 @@
-//! Calls to the own API server: a few small requests, without a process for each.
+//! Calls to an API server with an administrator's certificate.
 //!
 //! Takes a kubeconfig that kubeadm wrote (super-admin.conf while it exists: admin.conf's group is bound by kubeadm's
-//! first talk with the cluster) and talks to the local address, never through the endpoint. Never follows a redirect
-//! or a proxy.
+//! first talk with the cluster) and talks to the own address, or to a member's that is named; never through the endpoint.
 
 use super::files;
+use super::https::{Https, Identity};
+pub use super::https::{Answer, Method};
 use super::phases::{ADMIN, SUPER_ADMIN};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_init_core::kubeadm::{self, Kubeconfig};
 use nodeimg_init_core::node_config::NodeConfig;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_BODY: u64 = 4 << 20;
 
-/// A client of the own API server.
+/// A client of one API server; cheap to clone.
+#[derive(Clone)]
 pub struct Api {
-    agent: ureq::Agent,
+    https: Https,
     server: String,
 }
 
-/// An HTTP answer.
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
-}
-
 impl Answer {
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
     /// What the API server complains of.
     pub fn fault(&self, object: &str) -> Fault {
-        let message = serde_json::from_slice::<serde_json::Value>(&self.body)
-            .ok()
-            .and_then(|v| v.get("message").and_then(|m| m.as_str()).map(str::to_owned));
-        no_answer(
-            object,
-            format!("status {}: {}", self.status, message.unwrap_or_else(|| "no message".into())),
-        )
+        no_answer(object, self.message())
     }
 }
 
@@ -51,66 +36,46 @@ pub fn kubeconfig_file() -> &'static str {
 }
 
 impl Api {
-    /// Reads the credentials; opens no connection yet.
+    /// The own API server. Reads the credentials; opens no connection yet.
     pub fn connect(config: &NodeConfig) -> Result<Self, Fault> {
-        let file = kubeconfig_file();
+        Self::with_server(kubeconfig_file(), kubeadm::local_api(config))
+    }
+
+    /// Another control plane's.
+    pub fn at(config: &NodeConfig, address: IpAddr) -> Result<Self, Fault> {
+        let server = format!("https://{}", SocketAddr::new(address, config.api_port()));
+        Self::with_server(kubeconfig_file(), server)
+    }
+
+    fn with_server(file: &str, server: String) -> Result<Self, Fault> {
         let bad = |cause: String| {
-            Fault {
-            code: Code::ApiNotReady,
-            object: file.into(),
-            cause,
-            help: "restore the file from a backup, or make it again with \"kubeadm init phase kubeconfig admin\"".into(),
-        }
+            let help = "restore the file from a backup, or make it again with \"kubeadm init phase kubeconfig admin\"";
+            Fault { code: Code::ApiNotReady, object: file.into(), cause, help: help.into() }
         };
         let kubeconfig = Kubeconfig::parse(&files::text(file, 1 << 20)?).map_err(|e| bad(e.to_string()))?;
-        let pem = |e: ureq::Error| bad(e.to_string());
-        let ca = Certificate::from_pem(&kubeconfig.ca).map_err(pem)?;
-        let certificate = Certificate::from_pem(&kubeconfig.certificate).map_err(pem)?;
-        let key = PrivateKey::from_pem(&kubeconfig.key).map_err(pem)?;
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&[ca]))
-            .client_cert(Some(ClientCert::new_with_certs(&[certificate], key)))
-            .build();
-        let agent = ureq::Agent::config_builder()
-            .tls_config(tls)
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .https_only(true)
-            .timeout_global(Some(TIMEOUT))
-            .user_agent("nodeinit")
-            .build()
-            .new_agent();
-        Ok(Self { agent, server: kubeadm::local_api(config) })
+        let identity = Identity::Certificate(&kubeconfig.certificate, &kubeconfig.key);
+        let https = Https::new(&kubeconfig.ca, identity, TIMEOUT).map_err(bad)?;
+        Ok(Self { https, server })
     }
 
     pub fn get(&self, path: &str) -> Result<Answer, Fault> {
-        self.answer(path, |url| self.agent.get(url).call())
+        self.call(path, Method::Get)
     }
     pub fn put(&self, path: &str, json: &[u8]) -> Result<Answer, Fault> {
-        self.answer(path, |url| self.agent.put(url).content_type("application/json").send(json))
+        self.call(path, Method::Put(json))
     }
     pub fn post(&self, path: &str, json: &[u8]) -> Result<Answer, Fault> {
-        self.answer(path, |url| self.agent.post(url).content_type("application/json").send(json))
+        self.call(path, Method::Post(json))
     }
-
-    fn answer(
-        &self,
-        path: &str,
-        call: impl FnOnce(&str) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Answer, Fault> {
+    pub fn call(&self, path: &str, method: Method<'_>) -> Result<Answer, Fault> {
         let url = format!("{}{path}", self.server);
-        // ureq panics on a client certificate that is not its key's; the file is not ours to trust.
-        let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut response = call(&url)?;
-            let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec()?;
-            Ok::<_, ureq::Error>(Answer { status: response.status().as_u16(), body })
-        }));
-        match called {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(e)) => Err(no_answer(&url, e.to_string())),
-            Err(_) => Err(no_answer(&url, "the client certificate does not fit its key".into())),
-        }
+        self.https.call(&url, method).map_err(|e| no_answer(&url, e.to_string()))
+    }
+    /// Server-side apply of one object: it is there afterwards, as it is told.
+    pub fn apply(&self, path: &str, object: &serde_json::Value) -> Result<(), Fault> {
+        let path = format!("{path}?fieldManager=nodeimg&force=true");
+        let answer = self.call(&path, Method::Apply(object.to_string().as_bytes()))?;
+        if answer.is_success() { Ok(()) } else { Err(answer.fault(&path)) }
     }
 }
 

@@ -1,23 +1,27 @@
 //! Waiting for the own API server, and looking at the own Node object.
 
 use super::api::Api;
-use super::{Formation, LOOK};
+use super::{Formation, records};
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
+use nodeimg_init_core::formation::{Event, NodeSeen};
 use nodeimg_init_core::kubeadm;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A control plane needs two minutes on an emulated CPU.
 const API_DEADLINE: Duration = Duration::from_secs(300);
 const NODE_DEADLINE: Duration = Duration::from_secs(240);
 /// A refused connection costs nothing; a `/readyz` runs some fifty checks in the API server.
+const API_PATIENCE: Duration = Duration::from_secs(10);
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-const ASK_PAUSE: Duration = Duration::from_secs(1);
+const ASK_PAUSE: Duration = Duration::from_millis(500);
 
-/// Returns when `/readyz` says ok.
-pub fn await_api(f: &Formation<'_>) -> Result<(), Fault> {
+/// Waits for a while until `/readyz` says ok. The wait's deadline runs on over several such tries.
+pub fn await_api(f: &Formation<'_>) -> Result<Event, Fault> {
     let fault = Fault {
         code: Code::ApiNotReady,
         object: kubeadm::local_api(&f.config),
@@ -27,30 +31,37 @@ pub fn await_api(f: &Formation<'_>) -> Result<(), Fault> {
     // Nodes without an API server of their own do not come here.
     let address = f.config.address.ok_or_else(|| fault.clone())?;
     let address = SocketAddr::new(address, f.config.api_port());
-    let wait = f.reporter.waiting("the API server of this node", API_DEADLINE, fault.clone());
-    while TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_err() {
-        if !f.pause(CONNECT_PAUSE) {
-            return Err(fault);
-        }
-    }
-    f.reporter.milestone(milestone::APISERVER);
-    let api = Api::connect(&f.config)?;
-    loop {
-        match api.get("/readyz") {
-            Ok(answer) if answer.status == 200 => break,
-            Ok(answer) => {
-                let text = String::from_utf8_lossy(&answer.body).into_owned();
-                let failing: Vec<_> = text.lines().filter(|l| l.starts_with("[-]")).take(5).collect();
-                wait.cause(format!("/readyz says {}: {}", answer.status, failing.join(" ")));
+    let mut kept = f.memory.api_wait.borrow_mut();
+    let wait =
+        kept.get_or_insert_with(|| f.reporter.waiting("the API server of this node", API_DEADLINE, fault));
+    let begun = Instant::now();
+    let mut listens = false;
+    while begun.elapsed() < API_PATIENCE {
+        let pause = if listens || TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_ok() {
+            listens = true;
+            f.reporter.milestone(milestone::APISERVER);
+            match Api::connect(&f.config)?.get("/readyz") {
+                Ok(answer) if answer.status == 200 => {
+                    f.reporter.milestone(milestone::READYZ);
+                    *kept = None;
+                    return Ok(Event::ApiReady);
+                }
+                Ok(answer) => {
+                    let text = String::from_utf8_lossy(&answer.body).into_owned();
+                    let failing: Vec<_> = text.lines().filter(|l| l.starts_with("[-]")).take(5).collect();
+                    wait.cause(format!("/readyz says {}: {}", answer.status, failing.join(" ")));
+                }
+                Err(e) => wait.cause(e.cause),
             }
-            Err(e) => wait.cause(e.cause),
-        }
-        if !f.pause(ASK_PAUSE) {
-            return Err(fault);
+            ASK_PAUSE
+        } else {
+            CONNECT_PAUSE
+        };
+        if !f.pause(pause) {
+            break;
         }
     }
-    f.reporter.milestone(milestone::READYZ);
-    Ok(())
+    Ok(Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD))))
 }
 
 /// Returns when the Node is Ready by the word of the kubelet that was started at `opened`: after a power cut the object
@@ -80,26 +91,35 @@ pub fn await_ready(f: &Formation<'_>, opened: Option<jiff::Timestamp>) -> Result
     Ok(())
 }
 
-/// Tells when the node stops or starts being Ready; returns when the node goes down.
-pub fn watch(f: &Formation<'_>) {
-    let mut missed = 0;
-    while f.pause(LOOK) {
-        // Reading the credentials again each time: kubeadm renews them.
-        match Api::connect(&f.config).and_then(|api| condition(f, &api)) {
-            Ok(condition) => {
-                missed = 0;
-                f.reporter.clear_fault(Code::ApiNotReady);
-                f.reporter.ready(condition.ready);
-            }
-            // One lost answer is a restart of the API server, not news.
-            Err(fault) => {
-                missed += 1;
-                if missed >= 3 && !f.stopping() {
-                    f.reporter.fault(fault);
-                    f.reporter.ready(false);
-                }
+/// Looks once whether the Node is Ready, and tells.
+pub fn look(f: &Formation<'_>) {
+    // Reading the credentials again each time: kubeadm renews them.
+    match Api::connect(&f.config).and_then(|api| condition(f, &api)) {
+        Ok(condition) => {
+            f.memory.missed.set(0);
+            f.reporter.clear_fault(Code::ApiNotReady);
+            f.reporter.ready(condition.ready);
+        }
+        // One lost answer is a restart of the API server, not news.
+        Err(fault) => {
+            f.memory.missed.set(f.memory.missed.get().saturating_add(1));
+            if f.memory.missed.get() >= 3 && !f.stopping() {
+                f.reporter.fault(fault);
+                f.reporter.ready(false);
             }
         }
+    }
+}
+
+/// The Node object of a name, as an API server has it.
+pub fn seen(api: &Api, name: &str) -> Result<NodeSeen, Fault> {
+    let path = format!("/api/v1/nodes/{name}");
+    let answer = api.get(&path)?;
+    match answer.status {
+        200 if ready_condition(&answer.body).ready => Ok(NodeSeen::Ready),
+        200 => Ok(NodeSeen::NotReady),
+        404 => Ok(NodeSeen::Absent),
+        _ => Err(answer.fault(&path)),
     }
 }
 

@@ -1,9 +1,11 @@
 //! kubeadm: as few processes as can be, with configuration files that only root can read.
 
 use super::{Formation, files};
+use crate::machine;
 use crate::process::ProcessError;
-use nodeimg_contract::birth::Birth;
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_init_core::etcd_gateway;
+use nodeimg_init_core::formation::{EtcdMember, EtcdStart};
 use nodeimg_init_core::kubeadm::{self, Phase, Variant};
 use nodeimg_init_core::pki;
 use std::path::{Path, PathBuf};
@@ -28,23 +30,67 @@ const LOCAL_LIMIT: Duration = Duration::from_secs(180);
 const CLUSTER_LIMIT: Duration = Duration::from_secs(900);
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Writes everything that the kubelet needs to start this node's static pods, for this birth. What an earlier try left
-/// half written is removed first: no kubelet has run on it.
-pub fn render(f: &Formation<'_>, birth: &Birth) -> Result<(), Fault> {
+/// Writes everything that the kubelet needs to start this node's static pods. What an earlier try left half written is
+/// removed first: no kubelet has run on it.
+pub fn render(f: &Formation<'_>, start: &EtcdStart) -> Result<(), Fault> {
+    clear()?;
+    authorities(f)?;
+    let joins = match start {
+        EtcdStart::Joins { members, .. } => members.iter().map(|m| initial_member(f, m)).collect(),
+        _ => Vec::new(),
+    };
+    let variant = match start {
+        EtcdStart::Born(birth) => Variant::StaticEtcd(birth),
+        EtcdStart::Joins { .. } => Variant::JoiningEtcd { members: &joins },
+        EtcdStart::External(_) => Variant::WithoutEtcd,
+    };
+    run(f, &Phase::LOCAL, variant, LOCAL_LIMIT)?;
+    let server = kubeadm::local_api(&f.config);
+    let local = kubeadm::with_server(&files::text(KUBELET_CONF, MAX_BYTES)?, &server)
+        .map_err(|e| failed("kubelet.conf", e.to_string()))?;
+    files::write(KUBELET_CONF, local.as_bytes(), 0o600)?;
+    f.memory.credentials.set(true);
+    files::sync_file_system(KUBERNETES)?;
+    files::sync_file_system(KUBELET)
+}
+
+/// What nodeinit's own questions to a running cluster need, on a node that has rendered nothing yet: certificates and
+/// kubeconfigs, made anew in every boot, for the seed may be another one.
+pub fn credentials(f: &Formation<'_>) -> Result<(), Fault> {
+    if f.memory.credentials.get() || f.memory.opened.get().is_some() {
+        return Ok(());
+    }
+    clear()?;
+    authorities(f)?;
+    run(f, &[Phase::Certs, Phase::Kubeconfig], Variant::WithoutEtcd, LOCAL_LIMIT)?;
+    f.memory.credentials.set(true);
+    Ok(())
+}
+
+fn clear() -> Result<(), Fault> {
     files::empty(KUBERNETES)?;
-    files::empty(Path::new(KUBELET).join("pki"))?;
+    files::empty(Path::new(KUBELET).join("pki"))
+}
+
+/// The seed's CAs and keys.
+fn authorities(f: &Formation<'_>) -> Result<(), Fault> {
     files::folder(Path::new(pki::DIR), 0o700)?;
     files::folder(Path::new(pki::DIR).join("etcd"), 0o700)?;
     for file in pki::files(&f.config) {
         files::write(Path::new(pki::DIR).join(file.path), file.content.as_bytes(), file.mode)?;
     }
-    run(f, &Phase::LOCAL, Variant::StaticEtcd(birth), LOCAL_LIMIT)?;
-    let server = kubeadm::local_api(&f.config);
-    let local = kubeadm::with_server(&files::text(KUBELET_CONF, MAX_BYTES)?, &server)
-        .map_err(|e| failed("kubelet.conf", e.to_string()))?;
-    files::write(KUBELET_CONF, local.as_bytes(), 0o600)?;
-    files::sync_file_system(KUBERNETES)?;
-    files::sync_file_system(KUBELET)
+    Ok(())
+}
+
+/// Name and peer URL for `--initial-cluster`. etcd compares URLs with the running members'; a name that is not known yet
+/// is this node's own, or needs to be no other's.
+fn initial_member(f: &Formation<'_>, member: &EtcdMember) -> (String, String) {
+    let name = match member {
+        m if Some(m.address) == f.config.address => f.config.name.value.to_string(),
+        m if m.name.is_empty() => format!("{:x}", m.id),
+        m => m.name.clone(),
+    };
+    (name, etcd_gateway::peer_url(member.address))
 }
 
 /// etcd has started well before: from now on an empty data folder is refused by etcd itself.
@@ -55,9 +101,9 @@ pub fn settle_etcd() -> Result<(), Fault> {
     if settled == manifest { Ok(()) } else { files::write(ETCD_MANIFEST, settled.as_bytes(), 0o600) }
 }
 
-/// The phases that talk to the cluster. With the default admin.conf, so that kubeadm binds the administrators' group.
+/// The phases that talk to the cluster, and this node's own last ones. With the default admin.conf, so that kubeadm binds the administrators' group.
 pub fn publish(f: &Formation<'_>, phases: &[Phase]) -> Result<(), Fault> {
-    run(f, phases, Variant::Cluster { now: jiff::Timestamp::now() }, CLUSTER_LIMIT)
+    run(f, phases, Variant::Cluster { now: crate::clock::now() }, CLUSTER_LIMIT)
 }
 
 fn run(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duration) -> Result<(), Fault> {
@@ -66,6 +112,10 @@ fn run(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duratio
     f.reporter.line(&object);
     let text =
         kubeadm::configuration(&f.config, &f.image, variant).map_err(|e| failed(&object, e.to_string()))?;
+    let text = match machine::namespace() {
+        Some(namespace) => kubeadm::for_namespace(&text, namespace.cgroups),
+        None => text,
+    };
     files::folder(RUN, 0o700)?;
     files::folder(NO_PROGRAMS, 0o700)?;
     let file: PathBuf = Path::new(RUN).join(match variant {

@@ -1,0 +1,210 @@
+//! One look at a cluster that exists, through its members: etcd's list, the ConfigMap, the Node object, versions; and the
+//! changes of membership that follow from it.
+
+use super::api::Api;
+use super::etcd::Etcd;
+use super::{Formation, phases, records};
+use nodeimg_contract::fault::Fault;
+use nodeimg_contract::peer::PORT;
+use nodeimg_init_core::etcd_gateway::{self as gateway, CLIENT_PORT, MemberList, PEER_PORT};
+use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen};
+use nodeimg_init_core::kubeadm;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// For somebody who answers at a stale member's address.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Through whom the last look went.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// A voter.
+    pub etcd: IpAddr,
+    /// A member whose API server answers.
+    pub api: IpAddr,
+}
+
+/// Looks. Whatever keeps it from seeing is told, and is no fault of this node.
+pub fn look(f: &Formation<'_>) -> Result<Event, Fault> {
+    phases::credentials(f)?;
+    Ok(match view(f) {
+        Ok((view, way)) => {
+            f.memory.way.set(Some(way));
+            Event::ClusterSeen(Box::new(view))
+        }
+        Err(why) => {
+            f.memory.way.set(None);
+            Event::ClusterHidden(why)
+        }
+    })
+}
+
+fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
+    let etcd = Etcd::connect()?;
+    let (through, list) = first(candidates(f), |address| etcd.members(address))?;
+    let members = with_health(&etcd, &list);
+    let others = members.iter().filter(|m| !m.learner && m.healthy && Some(m.address) != f.config.address);
+    let (server, (record, node, version)) = first(others.map(|m| m.address), |address| at_api(f, address))?;
+    if let Some(record) = &record {
+        f.desk.watches(record);
+    }
+    let name = f.config.name.value.as_str();
+    let stale = members.iter().find(|m| m.name == name || Some(m.address) == f.config.address);
+    let view = ClusterView {
+        node,
+        quiet: match (&record, stale) {
+            (Some(record), Some(_)) => quiet(f, record, &members),
+            _ => Duration::ZERO,
+        },
+        answers_at_stale_address: stale.is_some_and(|m| {
+            Some(m.address) != f.config.address && answers(m.address, f.config.api_port())
+        }),
+        skew: kubeadm::skew(&version, &f.image.kubernetes, f.config.role.value),
+        record,
+        members,
+    };
+    Ok((view, Way { etcd: through, api: server }))
+}
+
+/// Where members may be: through whom the last look went, the current list, the seed's list; never here.
+fn candidates(f: &Formation<'_>) -> Vec<IpAddr> {
+    let last = f.memory.way.get().map(|way| way.etcd);
+    let current = f.desk.control_planes().into_iter().map(|n| n.address);
+    let listed = f.config.birth_list().iter().map(|n| n.address);
+    let mut seen = BTreeSet::new();
+    let all = last.into_iter().chain(current).chain(listed);
+    all.filter(|a| Some(*a) != f.config.address && seen.insert(*a)).collect()
+}
+
+/// The first that answers; or what each said.
+fn first<T>(
+    addresses: impl IntoIterator<Item = IpAddr>,
+    ask: impl Fn(IpAddr) -> Result<T, String>,
+) -> Result<(IpAddr, T), String> {
+    let mut said = Vec::new();
+    for address in addresses {
+        match ask(address) {
+            Ok(answer) => return Ok((address, answer)),
+            Err(why) => said.push(format!("{address}: {why}")),
+        }
+    }
+    Err(if said.is_empty() { "no member is known".into() } else { said.join("; ") })
+}
+
+fn with_health(etcd: &Etcd, list: &MemberList) -> Vec<EtcdMember> {
+    let healthy = |address: IpAddr| {
+        let status = etcd.status(address);
+        status.is_ok_and(|s| s.cluster == list.cluster && s.leader != 0 && s.errors.is_empty())
+    };
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = list
+            .members
+            .iter()
+            .map(|m| (m, std::thread::Builder::new().spawn_scoped(scope, || healthy(m.address))))
+            .collect();
+        asked
+            .into_iter()
+            .map(|(m, thread)| EtcdMember {
+                id: m.id,
+                name: m.name.clone(),
+                address: m.address,
+                learner: m.learner,
+                healthy: thread.ok().and_then(|t| t.join().ok()).unwrap_or(false),
+            })
+            .collect()
+    })
+}
+
+/// Record, Node object and version, by the word of one API server.
+fn at_api(
+    f: &Formation<'_>,
+    address: IpAddr,
+) -> Result<(Option<ClusterRecord>, NodeSeen, String), String> {
+    let told = |fault: Fault| fault.cause;
+    let api = Api::at(&f.config, address).map_err(told)?;
+    let record = records::read_through(&api).map_err(told)?;
+    let node = super::nodes::seen(&api, f.config.name.value.as_str()).map_err(told)?;
+    let answer = api.get("/version").map_err(told)?;
+    let version: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let version = version.get("gitVersion").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    Ok((record, node, version))
+}
+
+/// For how long every other healthy voter's nodeinit has had no contact with what runs, or ran, under this node's name. A
+/// voter that does not answer, or does not watch it, has just heard of it for all that is known.
+fn quiet(f: &Formation<'_>, record: &ClusterRecord, members: &[EtcdMember]) -> Duration {
+    let name = f.config.name.value.as_str();
+    let Some(incarnation) = record.incarnation_of(name) else { return Duration::ZERO };
+    if f.memory.incarnation.borrow().as_ref() == Some(incarnation) {
+        return Duration::ZERO;
+    }
+    let voters = members.iter().filter(|m| !m.learner && m.healthy && m.name != name);
+    let seconds = voters.map(|m| {
+        let hello = f.desk.ask(&m.name.parse().ok()?, m.address).ok()?;
+        let contact = |c: &&nodeimg_init_core::peer::Contact| {
+            c.name.as_str() == name && c.incarnation == *incarnation
+        };
+        hello.last_contact.iter().filter(contact).map(|c| c.seconds).min()
+    });
+    let least = seconds.map(|s| s.unwrap_or(0)).min().unwrap_or(0);
+    Duration::from_secs(least)
+}
+
+fn answers(address: IpAddr, api_port: u16) -> bool {
+    [PORT, PEER_PORT, CLIENT_PORT, api_port]
+        .into_iter()
+        .any(|port| TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).is_ok())
+}
+
+/// Removes an earlier incarnation of this node. What etcd complains of is looked at anew.
+pub fn remove(f: &Formation<'_>, id: u64) -> Event {
+    f.reporter.line(format!("etcd's member {id:x} is an earlier life of this node: it is removed"));
+    changed(change(f, |etcd, through| etcd.remove(through, id)))
+}
+
+/// Adds this node as a learner.
+pub fn add_learner(f: &Formation<'_>) -> Event {
+    changed(change(f, |etcd, through| {
+        let own = f.config.address.ok_or("this node has no address")?;
+        etcd.add_learner(through, own)
+    }))
+}
+
+/// Has this node's member made a voter.
+pub fn promote(f: &Formation<'_>) -> Event {
+    let promoted = change(f, |etcd, through| {
+        let list = etcd.members(through)?;
+        let own = list.members.iter().find(|m| Some(m.address) == f.config.address);
+        let own = own.ok_or("etcd does not list this node")?;
+        if !own.learner {
+            return Ok(());
+        }
+        match etcd.promote(through, own.id) {
+            Err(why) if gateway::is_voter_already(&why) => Ok(()),
+            promoted => promoted,
+        }
+    });
+    match promoted {
+        Ok(()) => {
+            f.reporter.line("etcd has taken this node as a voter");
+            Event::Promoted
+        }
+        Err(_) => Event::NotPromoted,
+    }
+}
+
+fn change(
+    f: &Formation<'_>,
+    change: impl Fn(&Etcd, IpAddr) -> Result<(), String>,
+) -> Result<(), String> {
+    let way = f.memory.way.get().ok_or("no member has answered yet")?;
+    change(&Etcd::connect()?, way.etcd)
+}
+
+fn changed(result: Result<(), String>) -> Event {
+    match result {
+        Ok(()) => Event::MembersChanged,
+        Err(why) => Event::ClusterHidden(format!("etcd says: {why}")),
+    }
+}

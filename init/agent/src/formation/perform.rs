@@ -1,0 +1,150 @@
+//! Each action of the machine, done.
+
+use super::{Formation, files, lease, look, nodes, phases, prepare, records, steps};
+use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::paths;
+use nodeimg_contract::status::milestone;
+use nodeimg_init_core::etcd_gateway::CLIENT_PORT;
+use nodeimg_init_core::formation::{
+    Action, EtcdData, EtcdStart, Event, GivingUp, Listed, Record, RecordFile,
+};
+use nodeimg_init_core::kubeadm;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+/// Does one action, and says what came of it.
+pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
+    Ok(match action {
+        Action::WriteRecord(record) => {
+            records::write_record(record)?;
+            remember(f, &RecordFile::Good(record.clone()));
+            Event::RecordWritten(record.clone())
+        }
+        Action::WriteNodeRecord(node) => {
+            records::write_node_record(node)?;
+            Event::NodeRecordWritten(node.clone())
+        }
+        Action::AskPeers => Event::PeersAnswered(f.desk.ask_all(&others(f))),
+        Action::LookAtCluster(_) => look::look(f)?,
+        Action::RemoveMember(id) => look::remove(f, *id),
+        Action::AddLearner => look::add_learner(f),
+        Action::Promote => look::promote(f),
+        Action::Render(start) => {
+            f.reporter.line(begins(start));
+            phases::render(f, start)?;
+            Event::Rendered
+        }
+        Action::SettleEtcd => {
+            phases::settle_etcd()?;
+            Event::EtcdSettled
+        }
+        Action::OpenGate(_) => {
+            prepare::before_the_kubelet(f)?;
+            f.memory.opened.set(Some(crate::clock::system()));
+            f.host.start_kubelet(kubeadm::kubelet_arguments(&f.config))?;
+            f.reporter.milestone(milestone::KUBELET);
+            Event::GateOpened
+        }
+        Action::CloseGate => {
+            f.host.stop_kubelet();
+            f.reporter.ready(false);
+            Event::GateClosed
+        }
+        Action::StartAfresh(why) => return start_afresh(f, *why),
+        Action::AwaitApi => {
+            let event = nodes::await_api(f)?;
+            if event == Event::ApiReady {
+                // From now on this node's own API server is asked.
+                f.memory.way.set(None);
+            }
+            event
+        }
+        Action::ReadClusterRecord => Event::ClusterRecordRead(records::read_cluster_record(f)?),
+        Action::WriteClusterRecord(record) => records::write_cluster_record(f, record)?,
+        Action::HoldLease => match lease::hold(f)? {
+            lease::Holder::Own => Event::LeaseHeld,
+            lease::Holder::Other(holder) => Event::LeaseElsewhere(holder),
+        },
+        Action::RunSteps(all) => {
+            // Held since the machine was told so; somebody may have taken it since.
+            if let lease::Holder::Other(holder) = lease::hold(f)? {
+                return Ok(Event::LeaseElsewhere(holder));
+            }
+            lease::renewed(f, || steps::run(f, all))?;
+            Event::StepsDone(all.clone())
+        }
+        Action::RunNodeSteps => {
+            steps::own(f)?;
+            Event::NodeStepsDone
+        }
+        Action::RemoveSuperAdmin => {
+            files::remove(phases::SUPER_ADMIN)?;
+            Event::SuperAdminRemoved
+        }
+        Action::AwaitNode => nodes::await_ready(f, f.memory.opened.get()).map(|()| Event::NodeReady)?,
+        Action::RenderKubelet | Action::AskExternalEtcd => return Err(not_yet(action)),
+        Action::Steady | Action::Wait(_) | Action::Refuse(_) => Event::Tick,
+    })
+}
+
+fn not_yet(action: &Action) -> Fault {
+    Fault {
+        code: Code::JoinBlocked,
+        object: format!("{action:?}"),
+        cause: "this nodeinit cannot do it".into(),
+        help: "boot another image".into(),
+    }
+}
+
+/// The record is on the disk: this node knows its own incarnation.
+pub fn remember(f: &Formation<'_>, record: &RecordFile<Record>) {
+    if let RecordFile::Good(record) = record {
+        *f.memory.incarnation.borrow_mut() = Some(record.incarnation().clone());
+    }
+}
+
+/// The rest of the list of the birth.
+pub fn others(f: &Formation<'_>) -> Vec<Listed> {
+    let list = f.config.birth_list().iter().filter(|n| n.name != f.config.name.value);
+    list.map(|n| Listed { name: n.name.to_string(), address: n.address }).collect()
+}
+
+fn begins(start: &EtcdStart) -> String {
+    let short = |id: &str| id.chars().take(12).collect::<String>();
+    match start {
+        EtcdStart::Born(birth) => {
+            let names: Vec<_> = birth.participants().iter().map(|p| p.name.as_str()).collect();
+            format!("birth {} of {} begins", short(&birth.id().0), names.join(", "))
+        }
+        EtcdStart::Joins { birth, members } => {
+            format!("joins birth {} as one of {} members", short(&birth.0), members.len())
+        }
+        EtcdStart::External(birth) => format!("joins the cluster of etcd {}", short(&birth.0)),
+    }
+}
+
+/// Gives up what was started and boots again; returns when the node goes down, or when etcd has received something after
+/// all.
+fn start_afresh(f: &Formation<'_>, why: GivingUp) -> Result<Event, Fault> {
+    let folder = Path::new(paths::ETCD);
+    f.host.stop_kubelet();
+    f.host.stop_pods();
+    if let Some(address) = f.config.address.map(|a| SocketAddr::new(a, CLIENT_PORT))
+        && TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    {
+        return Err(files::failed(folder, &std::io::Error::other("etcd does not end")));
+    }
+    if why == GivingUp::Worthless && records::etcd_data(folder) == EtcdData::Present {
+        f.host.start_kubelet(kubeadm::kubelet_arguments(&f.config))?;
+        return Ok(Event::ApiNotYet(EtcdData::Present));
+    }
+    f.reporter.line(match why {
+        GivingUp::Worthless => "what this node started is worth nothing: it becomes blank and boots again",
+        GivingUp::Removed => "etcd has removed this node's member: it becomes blank and boots again",
+    });
+    records::clear()?;
+    f.host.reboot();
+    while f.pause(Duration::from_secs(60)) {}
+    Ok(Event::Tick)
+}

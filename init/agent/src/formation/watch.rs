@@ -1,0 +1,66 @@
+//! What a steady node goes on doing: it looks at itself, and hears of its peers.
+
+use super::api::Api;
+use super::{Desk, Formation, nodes, perform, records};
+use nodeimg_init_core::formation::{Kind, Seeded};
+use nodeimg_init_core::node_config::NodeConfig;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Between two looks at the own node.
+const ROUND: Duration = Duration::from_secs(5);
+/// Between two rounds of questions to the peers: a contact is at most that old.
+const CONTACT: Duration = Duration::from_secs(10);
+
+/// Waits, then looks at the node once; `false` when the node goes down.
+pub fn round(f: &Formation<'_>) -> bool {
+    if !f.pause(ROUND) {
+        return false;
+    }
+    if Seeded::new(&f.config, &[]).kind.has_api() {
+        nodes::look(f);
+    }
+    !f.stopping()
+}
+
+/// Asks every member of the cluster again and again, in the background: who was heard of, and when, decides whether an
+/// old member may be removed.
+pub fn contacts(f: &Formation<'_>) {
+    let kind = Seeded::new(&f.config, &[]).kind;
+    if !kind.has_etcd() {
+        return;
+    }
+    let (desk, config) = (f.desk.clone(), f.config.clone());
+    let listed: BTreeMap<String, IpAddr> =
+        perform::others(f).into_iter().map(|n| (n.name, n.address)).collect();
+    let asks = move || {
+        loop {
+            hear(&desk, &config, kind, &listed);
+            std::thread::sleep(CONTACT);
+        }
+    };
+    if let Err(e) = std::thread::Builder::new().name("contacts".into()).spawn(asks) {
+        f.reporter.warn(format!("no thread for talk with the other control planes: {e}"));
+    }
+}
+
+fn hear(desk: &Desk, config: &NodeConfig, kind: Kind, listed: &BTreeMap<String, IpAddr>) {
+    let mut all = listed.clone();
+    if kind.has_api()
+        && let Ok(Some(record)) = Api::connect(config).and_then(|api| records::read_through(&api))
+    {
+        desk.watches(&record);
+        let own = config.name.value.as_str();
+        let others = record.members().iter().filter(|(name, _)| *name != own);
+        all.extend(others.map(|(name, member)| (name.clone(), member.address)));
+    }
+    std::thread::scope(|scope| {
+        for (name, address) in &all {
+            let Ok(name) = name.parse() else { continue };
+            // What is heard is remembered by the desk.
+            let _ = std::thread::Builder::new()
+                .spawn_scoped(scope, move || desk.ask(&name, *address).is_ok());
+        }
+    });
+}
