@@ -9,11 +9,15 @@ mod documents;
 mod etcd_manifest;
 mod join;
 mod kubeconfig;
+mod namespace;
+mod skew;
 
 pub use coredns::without_forward;
 pub use etcd_manifest::{NoEtcdCommand, with_existing_state};
 pub use join::{Discovery, ca_cert_hash, discovery_kubeconfig, join_configuration, kubelet_patch};
 pub use kubeconfig::{BadKubeconfig, Kubeconfig, with_server};
+pub use namespace::for_namespace;
+pub use skew::skew;
 
 use crate::node_config::{NodeConfig, Taint};
 use nodeimg_contract::birth::Birth;

@@ -19,6 +19,8 @@
 pub mod addon;
 pub mod consent;
 pub mod dhcp;
+pub mod etcd_gateway;
+pub mod etcd_wal;
 pub mod formation;
 pub mod kubeadm;
 pub mod modalias;
