@@ -9,11 +9,10 @@
 /// Bytes of a segment that a caller reads at most: a birth's own records are some hundred bytes a member.
 pub const MAX_BYTES: usize = 256 << 10;
 const FRAME: usize = 8;
-const SECTOR: usize = 512;
 
 /// Whether `segment` (the first [`MAX_BYTES`] of the segment, or all of it) shows nothing but what every member writes at
-/// its birth: metadata, hard states, and the configuration changes of raft's first term. A torn tail was never
-/// acknowledged and counts for nothing; anything else that is not understood gives `false`.
+/// its birth: metadata, hard states, and the configuration changes of raft's first term. Anything else gives `false`, a
+/// torn tail too: it may be a longer record with a damaged length, and etcd mends a real one when it starts.
 pub fn is_birth_alone(segment: &[u8]) -> bool {
     let mut crc = 0u32;
     let mut own = 0u64;
@@ -31,9 +30,7 @@ pub fn is_birth_alone(segment: &[u8]) -> bool {
         let bytes = usize::try_from(length & !(0xff << 56)).unwrap_or(usize::MAX);
         let padding = if length >> 63 == 1 { usize::try_from((length >> 56) & 7).unwrap_or(0) } else { 0 };
         let Some(framed) = bytes.checked_add(padding).and_then(|n| after.get(..n)) else { return false };
-        let beyond = after.get(framed.len()..).unwrap_or_default();
-        let torn = || is_torn(framed, at + FRAME) && is_zero(beyond);
-        let Some(record) = framed.get(..bytes).and_then(Record::parse) else { return torn() };
+        let Some(record) = framed.get(..bytes).and_then(Record::parse) else { return false };
         if record.kind == CRC {
             // The first record of a segment carries the sum so far on.
             if crc != 0 && record.crc != crc {
@@ -42,10 +39,7 @@ pub fn is_birth_alone(segment: &[u8]) -> bool {
             crc = record.crc;
         } else {
             crc = crc32c(crc, record.data);
-            if record.crc != crc {
-                return torn();
-            }
-            if !is_of_birth(&record, &mut own) {
+            if record.crc != crc || !is_of_birth(&record, &mut own) {
                 return false;
             }
         }
@@ -117,7 +111,8 @@ fn fields(mut bytes: &[u8]) -> Option<Vec<(u64, Value<'_>)>> {
         let value = match key & 7 {
             0 => Value::Number(varint(&mut bytes)?),
             2 => {
-                let (value, rest) = bytes.split_at_checked(usize::try_from(varint(&mut bytes)?).ok()?)?;
+                let length = usize::try_from(varint(&mut bytes)?).ok()?;
+                let (value, rest) = bytes.split_at_checked(length)?;
                 bytes = rest;
                 Value::Bytes(value)
             }
@@ -151,13 +146,6 @@ fn crc32c(crc: u32, data: &[u8]) -> u32 {
         }
     }
     !sum
-}
-
-/// etcd's own test for a write that did not reach the disk whole: a sector of it is all zero.
-fn is_torn(record: &[u8], offset: usize) -> bool {
-    let first = SECTOR - offset % SECTOR;
-    let (head, tail) = record.split_at(first.min(record.len()));
-    is_zero(head) || tail.chunks(SECTOR).any(is_zero)
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -247,18 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_tail_counts_for_nothing_and_a_damaged_middle_for_something() {
+    fn what_is_damaged_counts_as_something() {
         let whole = Log::born();
-        let mut torn = Log::born();
-        torn.record(ENTRY, &[number(1, 0), number(2, 2), number(3, 4), text(4, &[7; 2000])].concat());
-        let mut bytes = torn.preallocated();
-        // Only the first sector of the record reached the disk.
-        let first = (whole.bytes.len() / SECTOR + 1) * SECTOR;
-        bytes[first..].fill(0);
-        assert!(is_birth_alone(&bytes));
         let mut damaged = whole.preallocated();
         damaged[60] ^= 0xff;
         assert!(!is_birth_alone(&damaged));
+        let mut torn = whole.preallocated();
+        torn[whole.bytes.len() - 4..whole.bytes.len()].fill(0);
+        assert!(!is_birth_alone(&torn));
         let mut dirty = whole.preallocated();
         dirty[MAX_BYTES - 1] = 1;
         assert!(!is_birth_alone(&dirty), "something lies behind the end");
