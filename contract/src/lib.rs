@@ -7,6 +7,7 @@ pub mod birth;
 pub mod cmdline;
 pub mod fault;
 pub mod image;
+pub mod machine;
 pub mod partition;
 pub mod paths;
 pub mod peer;

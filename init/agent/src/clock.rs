@@ -4,13 +4,15 @@
 //! resolve names; sets the clock. May touch: CLOCK_REALTIME, UDP port 123 of the servers. Never goes before the floor,
 //! whatever a server says, and never holds a boot for ever when the clock is plausible without an answer.
 
+use crate::machine;
 use crate::report::Reporter;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
 use nodeimg_contract::fault::{Code, Fault};
 use rsntp::{Config, SntpClient};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Deadline of the wait for a time server.
@@ -27,6 +29,9 @@ const TOLERANCE: Duration = Duration::from_millis(100);
 const KEEP: Duration = Duration::from_secs(1024);
 /// A running node's clock is slewed up to this difference, and stepped above it.
 const SLEW: Duration = Duration::from_millis(500);
+
+/// Milliseconds by which this node's clock differs from the system's; 0 outside of a lab.
+static INJECTED_MS: AtomicI64 = AtomicI64::new(0);
 
 /// Resolves a server's name.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> Result<Vec<IpAddr>, String>;
@@ -158,14 +163,14 @@ fn ask_one(server: SocketAddr) -> Result<f64, String> {
     let answer = SntpClient::with_config(config).synchronize(server).map_err(|error| error.to_string())?;
     let offset = answer.clock_offset().as_secs_f64();
     match offset.is_finite() && offset.abs() < 100.0 * 366.0 * 86_400.0 {
-        true => Ok(offset),
+        true => Ok(offset - INJECTED_MS.load(Ordering::Relaxed) as f64 / 1e3),
         false => Err("an answer that is no time".into()),
     }
 }
 
 fn apply(reporter: &Reporter, floor: Timestamp, offset: f64) -> Checked {
     let Some(right) =
-        jiff::SignedDuration::try_from_secs_f64(offset).ok().and_then(|d| now().checked_add(d).ok())
+        SignedDuration::try_from_secs_f64(offset).ok().and_then(|d| now().checked_add(d).ok())
     else {
         return Checked::Trusted;
     };
@@ -188,18 +193,39 @@ fn apply(reporter: &Reporter, floor: Timestamp, offset: f64) -> Checked {
     }
 }
 
-fn now() -> Timestamp {
+/// The calendar's time as this node has it. Ask here, not the system: in a lab the two differ.
+pub fn now() -> Timestamp {
+    let injected = SignedDuration::from_millis(INJECTED_MS.load(Ordering::Relaxed));
+    system().checked_add(injected).unwrap_or(Timestamp::MAX)
+}
+
+/// The time that kubelet, etcd and all other programs of this node go by.
+pub fn system() -> Timestamp {
     let read = clock_gettime(ClockId::CLOCK_REALTIME).ok();
     let read = read.and_then(|t| Timestamp::new(t.tv_sec(), i32::try_from(t.tv_nsec()).unwrap_or(0)).ok());
     read.unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// From now on the node's clock differs from the system's by so many seconds (a lab's wish).
+pub fn inject(seconds: i64) {
+    INJECTED_MS.store(seconds.saturating_mul(1000), Ordering::Relaxed);
+}
+
 fn set(time: Timestamp) -> nix::Result<()> {
+    if machine::namespace().is_some() {
+        let off = time.as_millisecond().saturating_sub(system().as_millisecond());
+        INJECTED_MS.store(off, Ordering::Relaxed);
+        return Ok(());
+    }
     let spec = TimeSpec::new(time.as_second(), i64::from(time.subsec_nanosecond()).max(0));
     clock_settime(ClockId::CLOCK_REALTIME, spec)
 }
 
 fn slew(offset: f64) {
+    if machine::namespace().is_some() {
+        INJECTED_MS.fetch_add((offset * 1e3) as i64, Ordering::Relaxed);
+        return;
+    }
     let micros = (offset * 1e6) as libc::suseconds_t;
     let delta = libc::timeval { tv_sec: micros.div_euclid(1_000_000), tv_usec: micros.rem_euclid(1_000_000) };
     // SAFETY: the value outlives the call; a null pointer says that the old one is not wanted.

@@ -11,6 +11,7 @@ mod disk;
 mod folder;
 mod http;
 
+use crate::machine;
 use nodeimg_contract::cmdline::{CommandLine, DATASOURCE};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::paths;
@@ -76,7 +77,10 @@ impl Sources {
     /// This node's own.
     pub fn of_this_node(load_module: LoadModule) -> Self {
         Self {
-            cmdline: folder::read_text("/proc/cmdline".as_ref(), 64 * 1024).unwrap_or_default(),
+            cmdline: match machine::namespace() {
+                Some(namespace) => namespace.command_line.clone(),
+                None => folder::read_text("/proc/cmdline".as_ref(), 64 * 1024).unwrap_or_default(),
+            },
             sys: "/sys".into(),
             dev: "/dev".into(),
             baked: paths::BAKED_SEED.into(),

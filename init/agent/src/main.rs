@@ -21,6 +21,7 @@ mod clock;
 mod datasource;
 mod device_mapper;
 mod formation;
+mod machine;
 mod modules;
 mod mounts;
 mod net;
@@ -39,6 +40,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 fn main() -> ExitCode {
+    if let Err(e) = machine::read() {
+        eprintln!("nodeinit: what kind of machine this is cannot be read: {e}");
+        return ExitCode::FAILURE;
+    }
     if std::process::id() != 1 {
         return cli::run();
     }

@@ -3,6 +3,7 @@
 //! Takes what shall be; gives what is. Blocks the caller for one request at a time. May touch: links, addresses and
 //! routes of the network namespace of the thread that made it. Never decides.
 
+use crate::machine;
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use nodeimg_init_core::network::{Mac, RouteSpec};
@@ -239,12 +240,18 @@ fn link(message: &LinkMessage) -> Option<Link> {
         }
     }
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+    let name = name?;
+    // In a namespace every link is made by software: the lab says which ones stand for hardware.
+    let hardware = match machine::namespace() {
+        Some(namespace) => namespace.links.contains(&name),
+        None => kind.is_none(),
+    };
     Some(Link {
         index: message.header.index,
-        name: name?,
+        name,
         mac: mac.filter(|_| ethernet),
         carrier: message.header.flags.contains(LinkFlags::LowerUp),
-        physical: ethernet && kind.is_none(),
+        physical: ethernet && hardware,
     })
 }
 

@@ -1,10 +1,12 @@
 //! Mounts, cgroups and identity: what everything else stands on.
 
 use super::image_fault;
+use crate::machine;
 use crate::mounts::{self, MountError, mount_once};
 use crate::report::Reporter;
 use nix::mount::MsFlags;
 use nodeimg_contract::fault::Fault;
+use nodeimg_contract::machine::Cgroups;
 use nodeimg_contract::paths;
 use std::io::Read;
 use std::path::Path;
@@ -81,6 +83,10 @@ pub fn mount_all() -> Result<(), EarlyError> {
 
 /// Puts nodeinit into a leaf and gives the controllers to the root's children.
 pub fn cgroups() -> Result<(), EarlyError> {
+    // Groups of v1 may have processes and children both.
+    if machine::namespace().is_some_and(|n| n.cgroups == Cgroups::V1) {
+        return Ok(());
+    }
     let write = |path: String, text: &str| {
         std::fs::write(&path, text).map_err(|source| EarlyError::File { path, source })
     };

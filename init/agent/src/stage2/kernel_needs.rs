@@ -3,6 +3,7 @@
 //! Sources: kubeadm's system verification, the kubelet's `protectKernelDefaults` (pkg/kubelet/cm,
 //! setupKernelTunables), kube-proxy in nftables mode, flannel's vxlan.
 
+use crate::machine;
 use crate::modules::Modules;
 use crate::report::Reporter;
 use std::path::Path;
@@ -61,8 +62,7 @@ const SYSCTLS: [(&str, &str); 17] = [
     ("fs/file-max", "2097152"),
 ];
 
-/// Provides them. What cannot be had is a warning: the part that needs it tells by itself what does not work.
-pub fn provide(reporter: &Reporter) {
+fn load_modules(reporter: &Reporter) {
     let mut modules = Modules::by_name();
     for name in MODULES {
         if let Err(e) = modules.load(name)
@@ -71,7 +71,19 @@ pub fn provide(reporter: &Reporter) {
             reporter.warn(e.to_string());
         }
     }
+}
+
+/// Provides them. What cannot be had is a warning: the part that needs it tells by itself what does not work.
+pub fn provide(reporter: &Reporter) {
+    let shared = machine::namespace().is_some();
+    if !shared {
+        load_modules(reporter);
+    }
     for (key, value) in SYSCTLS {
+        // The other ones are the host's.
+        if shared && !key.starts_with("net/") {
+            continue;
+        }
         let path = Path::new("/proc/sys").join(key);
         // A kernel without IPv6 or bridges has nothing to set there.
         if path.exists()

@@ -1,6 +1,7 @@
 //! containerd and the kubelet.
 
 use super::{Node, log_path};
+use crate::machine;
 use crate::process::{ServiceSpec, poll};
 use crate::report::Reporter;
 use crate::store;
@@ -14,6 +15,9 @@ use std::process::Command;
 use std::time::Duration;
 
 const CONTAINERD: &str = "/usr/bin/containerd";
+/// Its table of the CRI's runtime settings, and its configuration where [`containerd_config`] changes them.
+const CRI_RUNTIME: &str = "[plugins.'io.containerd.cri.v1.runtime']";
+const RESTRICTED_CONFIG: &str = "/run/nodeimg/containerd.toml";
 const SOCKET: &str = "/run/containerd/containerd.sock";
 const KUBELET: &str = "/usr/bin/kubelet";
 /// Deadline of the wait for containerd; it goes on after that.
@@ -46,11 +50,12 @@ pub fn start_containerd(node: &Node) {
     if !Path::new(CONTAINERD).exists() {
         return node.reporter.fault(super::image_fault(CONTAINERD, "the image has no containerd"));
     }
+    let config = containerd_config(&node.reporter);
     let service = node.processes.supervise(ServiceSpec {
         name: "containerd",
-        command: Box::new(|| {
+        command: Box::new(move || {
             let mut command = Command::new(CONTAINERD);
-            command.args(["--config", paths::CONTAINERD_CONFIG]).env_clear().env("PATH", PATH);
+            command.args(["--config", config]).env_clear().env("PATH", PATH);
             command
         }),
         log: log_path("containerd"),
@@ -58,6 +63,23 @@ pub fn start_containerd(node: &Node) {
     });
     node.reporter.milestone(milestone::CONTAINERD_LAUNCHED);
     node.shutdown.containerd(service);
+}
+
+/// The baked one; where scores of the OOM killer cannot be lowered, the same with a word that keeps containers from it.
+fn containerd_config(reporter: &Reporter) -> &'static str {
+    if machine::namespace().is_none_or(|n| n.lowers_oom_score) {
+        return paths::CONTAINERD_CONFIG;
+    }
+    let written = std::fs::read_to_string(paths::CONTAINERD_CONFIG)
+        .map(|baked| baked.replace(CRI_RUNTIME, &format!("{CRI_RUNTIME}\n  restrict_oom_score_adj = true")))
+        .and_then(|text| std::fs::write(RESTRICTED_CONFIG, text));
+    match written {
+        Ok(()) => RESTRICTED_CONFIG,
+        Err(e) => {
+            reporter.warn(format!("{RESTRICTED_CONFIG} could not be written: {e}; containers may not start"));
+            paths::CONTAINERD_CONFIG
+        }
+    }
 }
 
 /// Waits until containerd's socket answers.

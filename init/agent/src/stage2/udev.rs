@@ -1,6 +1,7 @@
 //! Debian's systemd-udevd under nodeinit: rules, names of links, by-id links, modules of what stage 1 left out.
 
 use super::early_log_path;
+use crate::machine;
 use crate::process::{Processes, ServiceSpec, poll};
 use crate::report::Reporter;
 use crate::shutdown::Shutdown;
@@ -14,6 +15,10 @@ const SETTLE: Duration = Duration::from_secs(60);
 
 /// Starts udevd and returns when it has seen every device that is there now.
 pub fn start(processes: &Processes, reporter: &Reporter, shutdown: &Shutdown) {
+    // In a namespace the host's udevd has named what there is, and its rules are not ours to run again.
+    if machine::namespace().is_some() {
+        return;
+    }
     if !Path::new(DAEMON).exists() {
         return reporter.warn("this image has no udevd: links keep the kernel's names");
     }

@@ -1,6 +1,7 @@
 //! What the disks of this machine are, by reading alone.
 
 use crate::block::{self, Block};
+use crate::machine;
 use nodeimg_contract::partition::{SEED_LABEL, STATE, STATE_NAME};
 use nodeimg_init_core::consent::{Content, DiskFacts, Exclusion, SMALLEST, found_on};
 use nodeimg_init_core::nocloud::volume;
@@ -32,8 +33,12 @@ pub fn disks() -> Vec<DiskFacts> {
         .collect()
 }
 
-/// Loop, RAM and mapped devices have no device of their own.
+/// Loop, RAM and mapped devices have no device of their own. A namespace sees the host's devices in `/sys`; its own are
+/// those that have a node in its `/dev`.
 fn has_hardware(disk: &Block) -> bool {
+    if machine::namespace().is_some() {
+        return disk.path().exists();
+    }
     std::path::Path::new("/sys/class/block").join(&disk.name).join("device").exists()
 }
 
