@@ -6,4 +6,5 @@ mod faults;
 mod harness;
 #[cfg(feature = "soak")]
 mod soak;
+mod tampered;
 mod to_ready;

@@ -1,26 +1,19 @@
 //! What a node does when something is wrong: it says what, with a code and a next step, and loses nothing.
 
 use crate::harness::{Machine, build, dist, nodeimg};
+use crate::tampered::{copy_of_the_image, flip};
 use std::fs;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The image copied, so that a test may damage it.
-fn copy_of_the_image(to: &Path) -> PathBuf {
-    let folder = to.join("cplane");
-    let status = Command::new("cp").args(["-r", "--sparse=always"]).arg(build()).arg(&folder).status();
-    assert!(status.expect("cp").success());
-    folder
-}
-
 /// `nodeimg run --direct` of the image in `dist` with its state in `state`.
-fn run(dist: &Path, state: &Path, more: &[&str]) -> Machine {
+fn run(dist: &Path, state: &Path) -> Machine {
     let mut c = nodeimg("run", "cplane", dist);
-    c.args(["--direct", "--isolated", "--state"]).arg(state).args(more);
+    c.args(["--direct", "--isolated", "--state"]).arg(state);
     Machine::start(c)
 }
 
@@ -28,54 +21,51 @@ fn run(dist: &Path, state: &Path, more: &[&str]) -> Machine {
 fn a_root_that_was_tampered_with_does_not_boot() {
     let temp = tempfile::tempdir().expect("temp folder");
     let image = copy_of_the_image(temp.path());
-    let disk = fs::File::options().read(true).write(true).open(image.join("root.img")).expect("root.img");
-    // The root partition is the first one; its second KiB is the EROFS superblock, which every boot reads.
-    let at = first_partition(&disk) + 1024 + 16;
-    let mut byte = [0];
-    disk.read_exact_at(&mut byte, at).expect("read");
-    disk.write_all_at(&[byte[0] ^ 1], at).expect("write");
-    let mut machine = run(temp.path(), &temp.path().join("state"), &[]);
+    // The second KiB is the EROFS superblock, which every boot reads.
+    flip(&image, 1024 + 16);
+    let mut machine = run(temp.path(), &temp.path().join("state"));
     machine.wait_for("NI-ROOT-003", 3 * MINUTE);
     machine.power_cut();
 }
 
-/// Where the first partition of a GPT disk begins, in bytes.
-fn first_partition(disk: &fs::File) -> u64 {
-    let mut entry = [0; 128];
-    disk.read_exact_at(&mut entry, 2 * 512).expect("partition table");
-    u64::from_le_bytes(entry[32..40].try_into().expect("eight bytes")) * 512
-}
-
 #[test]
-fn a_wrong_seed_is_named_and_the_right_one_is_taken_when_it_comes() {
+fn a_missing_and_a_wrong_seed_are_named_and_the_right_one_is_taken_when_it_comes() {
     build();
     let temp = tempfile::tempdir().expect("temp folder");
-    let seed = temp.path().join("seed");
-    fs::create_dir(&seed).expect("folder");
-    fs::write(seed.join("meta-data"), "instance-id: i-1\n").expect("file");
-    fs::write(seed.join("user-data"), "#cloud-config\nnodeimg:\n  cluster: lab\n  colour: blue\n")
-        .expect("file");
+    let lab = temp.path().join("lab");
+    let mut cluster_new = Command::new(env!("CARGO_BIN_EXE_nodeimg"));
+    cluster_new.args(["cluster", "new", "lab", "--control-plane", "cp1=10.0.2.15"]);
+    let made = cluster_new.args(["--endpoint", "api.lab.test", "--out"]).arg(&lab).output().expect("nodeimg");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let right = fs::read(lab.join("seeds/cp1.img")).expect("the right disk");
     let state = temp.path().join("state");
-    let mut machine = run(&dist(), &state, &["--seed", seed.to_str().expect("text")]);
-    machine.wait_for("NI-SEED-00", 3 * MINUTE);
+    fs::create_dir(&state).expect("folder");
+    let disk = state.join("seed.img");
 
-    let status = Command::new(env!("CARGO_BIN_EXE_nodeimg"))
-        .args([
-            "cluster",
-            "new",
-            "lab",
-            "--control-plane",
-            "cp1=10.0.2.15",
-            "--endpoint",
-            "api.lab.test",
-            "--out",
-        ])
-        .arg(temp.path().join("lab"))
-        .status();
-    assert!(status.expect("nodeimg").success());
-    fs::copy(temp.path().join("lab/seeds/cp1.img"), state.join("seed.img")).expect("the right disk");
+    fs::write(&disk, vec![0; right.len()]).expect("a disk with nothing on it");
+    let mut machine = run(&dist(), &state);
+    machine.wait_for("NI-SEED-001", 3 * MINUTE);
+    let plugged = fs::File::options().write(true).open(&disk).expect("the disk");
+    plugged.write_all_at(&with_an_unknown_key(&right), 0).expect("the wrong disk");
+    machine.wait_for("NI-SEED-002", MINUTE);
+    plugged.write_all_at(&right, 0).expect("the right disk");
     machine.wait_for("storage", 2 * MINUTE);
     machine.power_cut();
+}
+
+/// The same disk, but for one letter of its user-data.
+fn with_an_unknown_key(disk: &[u8]) -> Vec<u8> {
+    let key = b"controlPlanes:";
+    let mut wrong = disk.to_vec();
+    let mut changed = 0;
+    for at in 0..wrong.len() - key.len() {
+        if wrong[at..].starts_with(key) {
+            wrong[at] = b'k';
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 1, "the seed names its control planes once");
+    wrong
 }
 
 #[test]
@@ -89,7 +79,7 @@ fn a_disk_of_somebody_else_is_left_alone() {
     let file = options.read(true).write(true).create_new(true).open(&disk).expect("disk");
     file.set_len(4 << 30).expect("size");
     file.write_all_at(b"somebody's payroll", 512 * 100).expect("data");
-    let mut machine = run(&dist(), &state, &[]);
+    let mut machine = run(&dist(), &state);
     let line = machine.wait_for("NI-DISK-002", 3 * MINUTE);
     assert!(!line.is_empty());
     machine.power_cut();

@@ -10,10 +10,9 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often the device is asked.
+/// How often the device is asked; a fault shows within 10 s.
 const INTERVAL: Duration = Duration::from_secs(3);
 /// Records of the kernel's log that are read at most.
 const MAX_RECORDS: usize = 20_000;
@@ -21,44 +20,50 @@ const MAX_RECORDS: usize = 20_000;
 /// Tells a boot whether it may go on.
 #[derive(Clone, Default)]
 pub struct RootWatch {
-    corrupted: Arc<AtomicBool>,
+    mapper: Option<Arc<DeviceMapper>>,
 }
 
 impl RootWatch {
     /// Watches from now on. A machine without the device (the root is not ours to verify) has nothing to watch.
     pub fn start(reporter: Reporter) -> Self {
-        let watch = Self::default();
-        let Ok(mapper) = DeviceMapper::open() else { return watch };
-        if mapper.verity(ROOT_NAME).is_err() {
-            return watch;
-        }
-        let corrupted = watch.corrupted.clone();
-        let _ = std::thread::Builder::new().name("root-watch".into()).spawn(move || {
-            while mapper.verity(ROOT_NAME).ok() != Some(Verity::Corrupted) {
-                std::thread::sleep(INTERVAL);
-            }
-            corrupted.store(true, Ordering::SeqCst);
-            reporter.fault(Fault {
-                code: Code::RootTampered,
-                object: "root".to_owned(),
-                cause: last_corruption().unwrap_or_else(|| "a block that was read does not match".to_owned()),
-                help:
-                    "write the image to the disk again and check the disk; programs that need this block fail"
-                        .to_owned(),
+        let mapper = DeviceMapper::open().ok().filter(|m| m.verity(ROOT_NAME).is_ok()).map(Arc::new);
+        let watch = Self { mapper };
+        if watch.mapper.is_some() {
+            let watched = watch.clone();
+            let _ = std::thread::Builder::new().name("root-watch".into()).spawn(move || {
+                while !watched.corrupted() {
+                    std::thread::sleep(INTERVAL);
+                }
+                reporter.fault(tampered());
             });
-        });
+        }
         watch
     }
 
-    /// Returns at once while the root is sound. On a root that is not, a boot is refused: this never returns.
+    /// Returns at once while the root is sound, by the device mapper's own word at this moment. On a root that is not, a
+    /// boot is refused: this never returns.
     pub fn gate(&self, reporter: &Reporter) {
-        if !self.corrupted.load(Ordering::SeqCst) {
+        if !self.corrupted() {
             return;
         }
+        reporter.fault(tampered());
         reporter.line("this boot is refused: the root does not match its root hash");
         loop {
             std::thread::sleep(Duration::from_secs(3600));
         }
+    }
+
+    fn corrupted(&self) -> bool {
+        self.mapper.as_ref().is_some_and(|m| matches!(m.verity(ROOT_NAME), Ok(Verity::Corrupted)))
+    }
+}
+
+fn tampered() -> Fault {
+    Fault {
+        code: Code::RootTampered,
+        object: "root".to_owned(),
+        cause: last_corruption().unwrap_or_else(|| "a block that was read does not match".to_owned()),
+        help: "write the image to the disk again and check the disk; programs that need this block fail".to_owned(),
     }
 }
 

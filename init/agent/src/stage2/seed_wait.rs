@@ -14,7 +14,7 @@ use nodeimg_init_core::seed::Seed;
 use std::time::{Duration, Instant};
 
 /// Deadline of the wait for a seed; looking goes on after it.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(20);
 /// A kept configuration is used when no datasource has answered for this long.
 const KEPT_AFTER: Duration = Duration::from_secs(5);
 /// Between two looks.
