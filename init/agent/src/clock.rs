@@ -169,8 +169,7 @@ fn ask_one(server: SocketAddr) -> Result<f64, String> {
 }
 
 fn apply(reporter: &Reporter, floor: Timestamp, offset: f64) -> Checked {
-    let Some(right) =
-        SignedDuration::try_from_secs_f64(offset).ok().and_then(|d| now().checked_add(d).ok())
+    let Some(right) = SignedDuration::try_from_secs_f64(offset).ok().and_then(|d| now().checked_add(d).ok())
     else {
         return Checked::Trusted;
     };

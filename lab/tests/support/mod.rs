@@ -1,0 +1,106 @@
+//! What scenarios share: a runner that skips by name what cannot run here, seeds, images.
+//!
+//! A scenario needs root. Without it every one is skipped by name and counted; nothing is said to have passed.
+
+use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// A scenario: a name and what it does.
+pub type Scenario = (&'static str, fn());
+
+/// Runs those whose name contains the first argument, one after another.
+pub fn run(scenarios: &[Scenario]) -> ExitCode {
+    let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    let root = nix::unistd::geteuid().is_root();
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, scenario) in scenarios.iter().filter(|(name, _)| name.contains(&wanted)) {
+        if std::env::args().any(|a| a == "--list") {
+            println!("{name}: test");
+            continue;
+        }
+        if !root {
+            println!("scenario {name} ... skipped (needs root)");
+            skipped += 1;
+            continue;
+        }
+        let begun = Instant::now();
+        let result = catch_unwind(AssertUnwindSafe(scenario));
+        let seconds = begun.elapsed().as_secs_f32();
+        match result {
+            Ok(()) => passed += 1,
+            Err(_) => failed += 1,
+        }
+        println!("scenario {name} ... {} in {seconds:.1} s", if result.is_ok() { "ok" } else { "FAILED" });
+    }
+    println!("scenarios: {passed} passed, {failed} failed, {skipped} skipped");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The checkout.
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("lab/ lies in the checkout")
+}
+
+fn from_environment(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
+/// `NODEIMG`, or the one that was built beside this test.
+fn nodeimg() -> PathBuf {
+    from_environment("NODEIMG").unwrap_or_else(|| {
+        let exe = std::env::current_exe().expect("a path");
+        let beside = exe.ancestors().nth(2).expect("target/PROFILE/deps/TEST").join("nodeimg");
+        assert!(beside.is_file(), "no {}: build it (cargo build), or set NODEIMG", beside.display());
+        beside
+    })
+}
+
+/// A cluster's seeds, in a folder that is gone afterwards.
+pub struct Seeds(tempfile::TempDir);
+
+impl Seeds {
+    /// Control planes, named and addressed; each has a seed of its own.
+    pub fn new(cluster: &str, nodes: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(nodeimg());
+        command.args(["cluster", "new", cluster, "--endpoint", "api.lab.test", "--quiet"]);
+        for (name, address) in nodes {
+            command.arg("--control-plane").arg(format!("{name}={address}"));
+        }
+        if let [(_, address)] = nodes {
+            command.arg("--network").arg(format!("static:{address}/24"));
+        }
+        let output = command.arg("--out").arg(dir.path().join("c")).output().expect("nodeimg starts");
+        assert!(output.status.success(), "cluster new: {}", String::from_utf8_lossy(&output.stderr));
+        Self(dir)
+    }
+
+    /// The folder of one node's seed.
+    pub fn of(&self, node: &str) -> PathBuf {
+        self.0.path().join("c/seeds").join(node)
+    }
+}
+
+/// A lab of these nodes with the image of `profiles/cplane.toml`.
+pub fn lab(seeds: &Seeds, nodes: &[&str]) -> Lab {
+    let root_image =
+        from_environment("NODEIMG_LAB_IMAGE").unwrap_or_else(|| checkout().join("dist/cplane/root.img"));
+    assert!(root_image.is_file(), "no {}: nodeimg build profiles/cplane.toml", root_image.display());
+    let spec = LabSpec {
+        root_image,
+        nodeinit: from_environment("NODEIMG_LAB_NODEINIT"),
+        folder: from_environment("NODEIMG_LAB_FOLDER").unwrap_or_else(|| "/dev/shm/nodeimg-lab".into()),
+        nodes: nodes.iter().map(|n| NodeSpec::new(*n, seeds.of(n))).collect(),
+    };
+    Lab::new(spec).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Prints where a node's boot spent its time.
+pub fn tell(lab: &Lab, node: &str, what: &str) {
+    let line = lab.node(node).timeline();
+    let at = |(name, at): &(String, Duration)| format!("{name} {:.2}", at.as_secs_f32());
+    println!("  {what}, {}: {}", lab.node(node).name(), line.iter().map(at).collect::<Vec<_>>().join(", "));
+}
