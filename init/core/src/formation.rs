@@ -10,26 +10,30 @@
 //!   everybody required promised it, and answers are dropped at every change of the own record (`State::learn`).
 //! - *A member ID is never started by two incarnations*: a birth names incarnations, the birth ID is etcd's cluster token,
 //!   a late start needs the incarnation that the birth names (`agreement::towards`), and a join removes an older member
-//!   before it adds itself ([`membership`]).
+//!   before it adds itself and binds the new member's id to its incarnation before it starts it ([`membership`]).
 //! - *The kubelet never runs before the gate*: [`Action::OpenGate`] holds a [`Gate`], which is made in this room alone,
 //!   behind a record that is started or joining, an incarnation that is the pinned one, and manifests that are synced.
 //! - *A lost, swapped or older etcd disk never starts afresh*: the incarnation is pinned on the state partition before a
-//!   birth is promised, and what was rendered is noted there; what does not fit ends in [`Refusal`]. A node whose disk is
-//!   absent gets no [`Event::Disks`], and [`Standing`] says that it cannot say.
+//!   birth is promised, what was rendered is noted there, and every opening of the gate is counted on both disks
+//!   (`Member::open`); what does not fit ends in [`Refusal`]. A node whose disk is absent gets no [`Event::Disks`], and
+//!   one whose disks do not fit says that it cannot say ([`State::standing`]).
 //! - *No acknowledged write is lost*: data is given up only when etcd holds no entry beyond its birth's own
-//!   (`agreement::is_worth_nothing`).
+//!   (`agreement::is_worth_nothing`, and again when etcd is stopped: [`Action::StartAfresh`]), and nothing is rendered, which
+//!   clears folders, over data (`Member::checked_record`).
 //! - *A living node is never evicted*: `membership::may_remove`.
 //! - *Nothing is born without leave*: a promise and a start both need a valid permit (`agreement::permit`).
 //! - *Once per cluster is once*: a step that the cluster's own record ([`ClusterRecord`]) holds is never run again, and
-//!   steps are run under a Lease.
+//!   steps are run under a Lease, after the record was read under it (`once`).
 //! - *Every wait has a name*: [`Wait`]; whatever stands in the way for good is a [`Refusal`].
 
 mod agreement;
 mod cluster_record;
 mod guest;
+mod learn;
 mod machine;
 mod member;
 mod membership;
+mod once;
 mod record;
 mod refusal;
 mod rules;
@@ -39,7 +43,7 @@ mod wait;
 pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep, RecordedMember};
 pub use machine::{Action, EtcdData, EtcdStart, Event, Gate, Now, State, step};
 pub use membership::{ClusterView, EtcdMember, NodeSeen, QUIET};
-pub use record::{BadRecord, NodeRecord, Record, RecordFile};
+pub use record::{BadRecord, GivingUp, NodeRecord, Record, RecordFile};
 pub use refusal::Refusal;
 pub use rules::Rules;
 pub use standing::{Answer, Standing};

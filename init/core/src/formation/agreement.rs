@@ -44,7 +44,9 @@ pub fn agree(
     rules: Rules,
 ) -> Result<Agreement, Refusal> {
     doubles(seeded, record, answers)?;
-    if let Some(found) = cluster(seeded, answers)? {
+    if let Some(found) = cluster(seeded, answers)?
+        && rules.started_wins
+    {
         return Ok(towards(seeded, record, found, rules));
     }
     let required = required(seeded, answers, rules);
@@ -218,9 +220,12 @@ fn doubles(seeded: &Seeded, record: &Record, answers: &BTreeMap<String, Answer>)
     Ok(())
 }
 
-/// Whether what this node started, or went to join, is worth nothing: its etcd holds no entry beyond the birth's own, and
-/// every other listed node is blank under another incarnation than the birth names. Nothing was ever acknowledged that
-/// this node alone holds.
+/// Whether what this node started, or went to join, is worth nothing: its etcd holds no entry beyond the birth's own (the
+/// caller's `etcd_is_empty`), and every other listed node says that it holds nothing of that birth and never will under
+/// the incarnation that the birth names. Nothing was ever acknowledged that this node alone holds.
+///
+/// "Holds nothing" is: blank, of another birth, or on its way into this one without data. A joiner has no vote, so the
+/// last of these never takes a voter from a birth that lives.
 pub fn is_worth_nothing(
     seeded: &Seeded,
     record: &Record,
@@ -228,44 +233,59 @@ pub fn is_worth_nothing(
     answers: &BTreeMap<String, Answer>,
     rules: Rules,
 ) -> bool {
-    let in_birth = |name: &str, incarnation: &Incarnation| {
-        record
-            .started()
-            .is_some_and(|b| b.participants().iter().any(|p| p.name == name && p.incarnation == *incarnation))
-    };
-    let blank_otherwise = |name: &String| match answers.get(name) {
-        Some(Answer::Said { standing: Standing::Blank { incarnation, .. }, .. }) => {
-            !in_birth(name, incarnation)
-        }
+    let Some(own) = record.cluster() else { return false };
+    let participants = || record.started().into_iter().flat_map(Birth::participants);
+    let in_birth =
+        |name: &str, i: &Incarnation| participants().any(|p| p.name == name && p.incarnation == *i);
+    let holds_nothing = |name: &String| match answers.get(name) {
+        Some(Answer::Said { standing, .. }) => match standing {
+            Standing::Blank { incarnation, .. } => !in_birth(name, incarnation),
+            Standing::Started { birth, .. } => birth.id() != own,
+            Standing::Member { birth, .. } if *birth != own => true,
+            Standing::Member { incarnation, holds, .. } => !holds && !in_birth(name, incarnation),
+            Standing::CannotSay { .. } => false,
+        },
         _ => false,
     };
     let names: BTreeSet<String> = seeded
         .others()
         .map(|n| n.name.clone())
-        .chain(record.started().into_iter().flat_map(|b| b.participants()).map(|p| p.name.clone()))
+        .chain(participants().map(|p| p.name.clone()))
         .filter(|n| *n != seeded.name)
         .collect();
-    let may_have_voters = record.joined().is_some();
-    (etcd_is_empty || !rules.data_is_never_given_up)
-        && !may_have_voters
-        && !names.is_empty()
-        && names.iter().all(blank_otherwise)
+    let has_served = record.joined().is_some();
+    let empty = etcd_is_empty && !has_served;
+    (empty || !rules.data_is_never_given_up) && !names.is_empty() && names.iter().all(holds_nothing)
 }
 
-/// Participants of a started birth whose disks are gone, if they are a majority: their nodes answer blank under another
-/// incarnation.
+/// Another birth than this node's own that a peer belongs to.
+pub fn other_birth<'a>(own: &BirthId, answers: &'a BTreeMap<String, Answer>) -> Option<&'a String> {
+    answers.iter().find_map(|(name, answer)| match answer {
+        Answer::Said { standing, .. } => standing.cluster().filter(|b| b != own).map(|_| name),
+        _ => None,
+    })
+}
+
+/// Whether anybody says that it belongs to this birth.
+pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
+    answers
+        .values()
+        .any(|a| matches!(a, Answer::Said { standing, .. } if standing.cluster().as_ref() == Some(own)))
+}
+
+/// Participants of a started birth whose disks are gone, if they are so many that no majority is left: their nodes answer
+/// under another incarnation that holds nothing of the birth.
 pub fn lost_majority(record: &Record, answers: &BTreeMap<String, Answer>) -> Option<Vec<String>> {
     let birth = record.started()?;
-    let gone: Vec<String> = birth
-        .participants()
-        .iter()
-        .filter(|p| match answers.get(&p.name) {
-            Some(Answer::Said { standing: Standing::Blank { incarnation, .. }, .. }) => {
+    let is_gone = |p: &&Participant| match answers.get(&p.name) {
+        Some(Answer::Said { standing, .. }) => match standing {
+            Standing::Blank { incarnation, .. } | Standing::Member { incarnation, holds: false, .. } => {
                 *incarnation != p.incarnation
             }
             _ => false,
-        })
-        .map(|p| p.name.clone())
-        .collect();
+        },
+        _ => false,
+    };
+    let gone: Vec<String> = birth.participants().iter().filter(is_gone).map(|p| p.name.clone()).collect();
     (gone.len() >= birth.participants().len().div_ceil(2)).then_some(gone)
 }

@@ -64,6 +64,10 @@ pub struct RecordedMember {
     pub address: IpAddr,
     /// The etcd file system that was last started under the name.
     pub incarnation: Incarnation,
+    /// etcd's id of the member that this incarnation alone may start; `None`: a participant of the birth, or a node that
+    /// is about to be added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<u64>,
 }
 
 /// A ConfigMap that cannot be believed.
@@ -104,7 +108,10 @@ impl ClusterRecord {
 
     pub(super) fn new(birth: BirthId, participants: &[Participant]) -> Self {
         let member = |p: &Participant| {
-            (p.name.clone(), RecordedMember { address: p.address, incarnation: p.incarnation.clone() })
+            (
+                p.name.clone(),
+                RecordedMember { address: p.address, incarnation: p.incarnation.clone(), member: None },
+            )
         };
         Self {
             birth,
@@ -123,7 +130,15 @@ impl ClusterRecord {
     }
     pub(super) fn with_member(&self, name: &str, address: IpAddr, incarnation: Incarnation) -> Self {
         let mut next = self.clone();
-        next.members.insert(name.to_owned(), RecordedMember { address, incarnation });
+        next.members.insert(name.to_owned(), RecordedMember { address, incarnation, member: None });
+        next
+    }
+    /// The member of this id belongs to the incarnation that stands under the name.
+    pub(super) fn with_bound(&self, name: &str, member: u64) -> Self {
+        let mut next = self.clone();
+        if let Some(m) = next.members.get_mut(name) {
+            m.member = Some(member);
+        }
         next
     }
     /// Without a member that an operator removed.
@@ -139,6 +154,10 @@ impl ClusterRecord {
     /// The incarnation that runs, or ran last, under a name.
     pub fn incarnation_of(&self, name: &str) -> Option<&Incarnation> {
         self.members.get(name).map(|m| &m.incarnation)
+    }
+    /// As it stands in the API at this version of the object.
+    pub fn at_version(&self, version: String) -> Self {
+        Self { resource_version: Some(version), ..self.clone() }
     }
     /// Where the API's object stood; `None`: it was not read from the API.
     pub fn resource_version(&self) -> Option<&str> {

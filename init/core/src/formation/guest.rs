@@ -2,7 +2,7 @@
 //! pins the birth of the first cluster that it meets, and starts its kubelet for no other.
 
 use super::machine::{Disks, EtcdStart, Run};
-use super::member::once_per_cluster;
+use super::once::once_per_cluster;
 use super::record::RecordFile;
 use super::wait::Wait;
 use super::{Action, Gate, Kind, NodeRecord, Refusal, Seeded};

@@ -10,7 +10,7 @@ use super::record::RecordFile;
 use super::rules::Rules;
 use super::standing::Answer;
 use super::wait::Wait;
-use super::{ClusterRecord, ClusterStep, NodeRecord, Record, Refusal, Seeded};
+use super::{ClusterRecord, ClusterStep, GivingUp, NodeRecord, Record, Refusal, Seeded, Standing};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -121,6 +121,9 @@ pub enum EtcdStart {
 }
 
 /// Something to do. Doing it twice does no harm; it is asked for again until its event comes.
+///
+/// One that fails may be answered with [`Event::Tick`] after a pause: what was seen is looked at anew before it is asked
+/// for again. What needs the own API server and does not reach it may also be answered with [`Event::ApiNotYet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Write the record on the etcd file system, synced.
@@ -143,8 +146,10 @@ pub enum Action {
     RenderKubelet,
     /// Put `existing` into etcd's manifest, sync.
     SettleEtcd,
-    /// Stop etcd, clear its data and this node's record, and boot again: what was started is worth nothing.
-    StartAfresh,
+    /// Stop etcd, clear its data, then remove this node's record, then its node record, each synced in this order, and boot
+    /// again as a blank node. With [`GivingUp::Worthless`] etcd's folder is looked at again once etcd is stopped: if it is
+    /// [`EtcdData::Present`] now, nothing is cleared, etcd goes on, and the answer is [`Event::ApiNotYet`].
+    StartAfresh(GivingUp),
     /// Start the kubelet.
     OpenGate(Gate),
     /// Stop the kubelet and leave its pods: another cluster answers.
@@ -194,10 +199,10 @@ impl Gate {
 /// The machine's state: what is known to be on the disks, and what happened since power-on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    seeded: Seeded,
-    rules: Rules,
-    disks: Option<Disks>,
-    run: Run,
+    pub(super) seeded: Seeded,
+    pub(super) rules: Rules,
+    pub(super) disks: Option<Disks>,
+    pub(super) run: Run,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,7 +236,13 @@ pub(super) struct Run {
     /// The last try to become a voter failed.
     pub not_promoted: bool,
     pub rendered: bool,
+    /// etcd's list (ids), as it went into the manifest of a joining member.
+    pub rendered_members: Option<Vec<u64>>,
     pub settled: bool,
+    /// This boot's start is counted in the record.
+    pub counted: bool,
+    /// What etcd's folder holds was looked at since the gate was opened.
+    pub sampled: bool,
     pub gate_open: bool,
     pub api_ready: bool,
     /// The API did not become ready in the last wait.
@@ -256,6 +267,21 @@ impl State {
     pub fn with_rules(seeded: Seeded, rules: Rules) -> Self {
         Self { seeded, rules, disks: None, run: Run::default() }
     }
+
+    /// What this node answers to others, of what is synced: to be told anew after every step.
+    pub fn standing(&self) -> Standing {
+        match &self.disks {
+            None => Standing::CannotSay { reason: "its disks are not read yet".into() },
+            Some(disks) => Member {
+                seeded: &self.seeded,
+                disks,
+                run: &self.run,
+                now: Now { monotonic: Duration::ZERO, wall: jiff::Timestamp::UNIX_EPOCH },
+                rules: self.rules,
+            }
+            .standing(),
+        }
+    }
 }
 
 /// One step of the machine. The actions are at most one: the next thing to do.
@@ -275,86 +301,4 @@ pub fn step(state: &State, event: Event, now: Now) -> (State, Vec<Action>) {
         }
     };
     (next, actions)
-}
-
-impl State {
-    fn learn(&mut self, event: Event) {
-        let run = &mut self.run;
-        match (event, &mut self.disks) {
-            (Event::Disks { record, node, etcd, fresh }, disks @ None) => {
-                *disks = Some(Disks { record, node, etcd, fresh });
-            }
-            (Event::RecordWritten(record), Some(disks)) => {
-                disks.record = RecordFile::Good(record);
-                // A round's answers belong to the record under which they were asked for.
-                if self.rules.answers_belong_to_a_round {
-                    run.answers = None;
-                }
-            }
-            (Event::NodeRecordWritten(node), Some(disks)) => disks.node = RecordFile::Good(node),
-            (Event::PeersAnswered(answers), _) => run.answers = Some(answers),
-            (Event::ClusterSeen(view), _) => run.look = Some(Look::Seen(view)),
-            (Event::ClusterHidden(why), _) => {
-                run.look = Some(Look::Hidden(why));
-                run.answers = None;
-            }
-            (Event::MembersChanged | Event::Promoted, _) => run.look = None,
-            (Event::NotPromoted, _) => run.not_promoted = true,
-            (Event::Rendered, _) => run.rendered = true,
-            (Event::EtcdSettled, _) => run.settled = true,
-            (Event::GateOpened, _) => run.gate_open = true,
-            (Event::GateClosed, _) => run.gate_open = false,
-            (Event::ApiReady, _) => (run.api_ready, run.api_late) = (true, false),
-            (Event::ApiNotYet(etcd), Some(disks)) => {
-                disks.etcd = etcd;
-                run.api_late = true;
-                run.answers = None;
-            }
-            (Event::ExternalEtcd(birth), _) => run.external = Some(birth),
-            (Event::ClusterRecordRead(read), _) => run.cluster = Some(read),
-            (Event::ClusterRecordWritten(record), _) => {
-                run.unrecorded.retain(|s| !record.has(s));
-                // The API gave it a new version: it is read again before it is written again.
-                run.cluster = None;
-                run.look = None;
-            }
-            (Event::ClusterRecordConflict, _) => {
-                run.cluster = None;
-                run.look = None;
-            }
-            (Event::LeaseHeld, _) => run.lease = Lease::Held,
-            (Event::LeaseElsewhere(holder), _) => run.lease = Lease::Elsewhere(holder),
-            (Event::StepsDone(steps), _) => run.unrecorded.extend(steps),
-            (Event::NodeStepsDone, _) => run.node_steps_done = true,
-            (Event::SuperAdminRemoved, _) => run.super_admin_removed = true,
-            (Event::NodeReady, _) => run.node_ready = true,
-            (Event::Reseeded(seeded), _) => {
-                self.seeded = *seeded;
-                run.answers = None;
-                run.look = None;
-            }
-            (Event::Tick, _) => {
-                // Whatever a wait waits for is looked at anew.
-                run.answers = None;
-                run.look = None;
-                run.not_promoted = false;
-                run.api_late = false;
-                if run.lease != Lease::Held {
-                    run.lease = Lease::Unknown;
-                    run.cluster = None;
-                }
-                if !self.seeded.kind.has_api() {
-                    run.cluster = None;
-                }
-            }
-            // Disks are read once a boot: what is on them afterwards is what this machine had written.
-            (
-                Event::Disks { .. }
-                | Event::RecordWritten(_)
-                | Event::NodeRecordWritten(_)
-                | Event::ApiNotYet(_),
-                _,
-            ) => {}
-        }
-    }
 }

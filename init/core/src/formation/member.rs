@@ -1,15 +1,15 @@
 //! What a node with an etcd file system does next: a control plane with stacked etcd, or a node of role `etcd`.
 
 use super::agreement::{self, Agreement};
-use super::machine::{Disks, EtcdStart, Lease, Look, Run};
-use super::membership::{Membership, membership};
+use super::machine::{Disks, EtcdStart, Look, Run};
+use super::membership::{ClusterView, Membership, membership};
+use super::once::once_per_cluster;
 use super::record::{BadRecord, RecordFile};
 use super::rules::Rules;
 use super::wait::Wait;
-use super::{
-    Action, ClusterRecord, ClusterStep, EtcdData, Gate, Kind, NodeRecord, Now, Record, Refusal, Seeded,
-};
+use super::{Action, EtcdData, Gate, GivingUp, Kind, NodeRecord, Now, Record, Refusal, Seeded, Standing};
 use nodeimg_contract::birth::{Birth, BirthId, Participant};
+use std::collections::BTreeMap;
 
 pub(super) struct Member<'a> {
     pub seeded: &'a Seeded,
@@ -25,6 +25,9 @@ const IMPOSSIBLE: Refusal = Refusal::BadRecord(BadRecord::Damaged);
 impl Member<'_> {
     /// The next thing to do, or why nothing may be done.
     pub fn next(&self) -> Result<Action, Refusal> {
+        if let Some(action) = self.giving_up() {
+            return Ok(action);
+        }
         let record = match self.checked_record()? {
             Ok(record) => record,
             Err(first) => return Ok(first),
@@ -39,6 +42,40 @@ impl Member<'_> {
             (None, Some(birth)) => self.joining(record, node, birth),
             (None, None) => self.blank(record),
         }
+    }
+
+    /// What the node may say of itself.
+    pub fn standing(&self) -> Standing {
+        if self.giving_up().is_some() {
+            return Standing::CannotSay { reason: "it gives up what it had started".into() };
+        }
+        if let Err(refusal) = self.checked_record() {
+            return Standing::CannotSay { reason: refusal.to_string() };
+        }
+        let has_served = matches!(&self.disks.record, RecordFile::Good(r) if r.joined().is_some());
+        let unknown = self.run.gate_open && !self.run.sampled;
+        Standing::of(&self.disks.record, has_served || unknown || self.disks.etcd == EtcdData::Present)
+    }
+
+    /// A clearing that was begun goes on, whatever it has cleared so far; unless etcd turned out to hold something.
+    fn giving_up(&self) -> Option<Action> {
+        let RecordFile::Good(node) = &self.disks.node else { return None };
+        let giving_up = node.giving_up()?;
+        let own = match &self.disks.record {
+            RecordFile::Good(record) => node.pinned() == Some(record.incarnation()),
+            RecordFile::Missing => self.disks.etcd == EtcdData::Absent,
+            RecordFile::Bad(_) => false,
+        };
+        let holds = self.disks.etcd == EtcdData::Present && self.rules.data_is_never_given_up;
+        match giving_up {
+            _ if !own => None,
+            GivingUp::Worthless if holds => Some(Action::WriteNodeRecord(node.with_giving_up(None))),
+            _ => Some(Action::StartAfresh(giving_up)),
+        }
+    }
+
+    fn give_up(&self, node: &NodeRecord, why: GivingUp) -> Action {
+        Action::WriteNodeRecord(node.with_giving_up(Some(why)))
     }
 
     /// The record, if it may be believed; or the action that makes a blank node's first one.
@@ -64,6 +101,28 @@ impl Member<'_> {
             {
                 Err(Refusal::EtcdDiskRolledBack)
             }
+            // Every opening of the gate is counted here first, then there.
+            (RecordFile::Good(record), RecordFile::Good(node))
+                if record.starts() < node.starts() && self.rules.starts_are_counted =>
+            {
+                Err(Refusal::EtcdDiskRolledBack)
+            }
+            (RecordFile::Good(record), RecordFile::Good(_))
+                if record.joined().is_some()
+                    && d.etcd != EtcdData::Present
+                    && self.rules.pins_are_compared =>
+            {
+                Err(Refusal::EtcdDiskLost)
+            }
+            // Rendering clears what an earlier try left: never below data.
+            (RecordFile::Good(record), RecordFile::Good(node))
+                if record.cluster().is_some_and(|b| node.rendered() != Some(&b))
+                    && d.etcd == EtcdData::Present
+                    && record.recovered_from().is_none()
+                    && self.rules.pins_are_compared =>
+            {
+                Err(Refusal::StateLost)
+            }
             (RecordFile::Good(record), RecordFile::Missing)
                 if record.promised().is_some() || record.cluster().is_some() =>
             {
@@ -78,7 +137,7 @@ impl Member<'_> {
 
     /// A node that has neither started nor joined: the agreement. Alone in its list it has nobody to ask.
     fn blank(&self, record: &Record) -> Result<Action, Refusal> {
-        let nobody = std::collections::BTreeMap::new();
+        let nobody = BTreeMap::new();
         let answers = match &self.run.answers {
             Some(answers) => answers,
             None if self.seeded.others().next().is_none() => &nobody,
@@ -103,11 +162,11 @@ impl Member<'_> {
             return Ok(if record.joined().is_some() && !self.run.settled {
                 Action::SettleEtcd
             } else {
-                Action::OpenGate(Gate::of(birth.id()))
+                self.open(record, node, birth.id())
             });
         }
         if !self.run.api_ready {
-            return Ok(self.late(record));
+            return self.late(record, node, &birth.id());
         }
         if record.joined().is_none() {
             // etcd has served the API server: the first good start.
@@ -142,80 +201,127 @@ impl Member<'_> {
         })
     }
 
-    /// The gate is open and the API server is not ready: wait; after a while ask the others whether what this node started
-    /// is worth anything, and whether a majority can ever come back.
-    fn late(&self, record: &Record) -> Action {
-        if !self.run.api_late || self.seeded.others().next().is_none() {
-            return Action::AwaitApi;
+    /// Counts this boot's start on both disks, then opens the gate: an etcd file system that is put back later knows of
+    /// fewer starts.
+    fn open(&self, record: &Record, node: &NodeRecord, birth: BirthId) -> Action {
+        if record.starts() > node.starts() {
+            Action::WriteNodeRecord(node.with_starts(record.starts()))
+        } else if !self.run.counted {
+            Action::WriteRecord(record.counted())
+        } else {
+            Action::OpenGate(Gate::of(birth))
         }
-        let Some(answers) = &self.run.answers else { return Action::AskPeers };
-        self.hopeless(record, answers).unwrap_or(Action::Wait(Wait::Cluster("etcd has no leader yet".into())))
     }
 
+    /// The gate is open and the API server is not ready: wait; after a while ask the others whether what this node started
+    /// is worth anything, whether a majority can ever come back, and whether the cluster still has this node.
+    fn late(&self, record: &Record, node: &NodeRecord, birth: &BirthId) -> Result<Action, Refusal> {
+        if !self.run.api_late || self.seeded.others().next().is_none() {
+            return Ok(Action::AwaitApi);
+        }
+        let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
+        if let Some(action) = self.hopeless(record, node, birth, answers)? {
+            return Ok(action);
+        }
+        if !agreement::has_company(birth, answers) {
+            return Ok(Action::Wait(Wait::Cluster("nobody else of it answers".into())));
+        }
+        match &self.run.look {
+            None => Ok(Action::LookAtCluster(birth.clone())),
+            Some(Look::Seen(view)) if view.has_replaced(self.seeded, birth, record.incarnation()) => {
+                Err(Refusal::Replaced)
+            }
+            Some(Look::Seen(_)) => {
+                Ok(Action::Wait(Wait::Cluster("it has a leader; this node is behind".into())))
+            }
+            Some(Look::Hidden(why)) => Ok(Action::Wait(Wait::Cluster(why.clone()))),
+        }
+    }
+
+    /// Whether waiting for the cluster has no end.
     fn hopeless(
         &self,
         record: &Record,
-        answers: &std::collections::BTreeMap<String, super::Answer>,
-    ) -> Option<Action> {
+        node: &NodeRecord,
+        birth: &BirthId,
+        answers: &BTreeMap<String, super::Answer>,
+    ) -> Result<Option<Action>, Refusal> {
         let empty = self.disks.etcd != EtcdData::Present;
         if agreement::is_worth_nothing(self.seeded, record, empty, answers, self.rules) {
-            return Some(Action::StartAfresh);
+            return Ok(Some(self.give_up(node, GivingUp::Worthless)));
         }
-        agreement::lost_majority(record, answers).map(|names| Action::Wait(Wait::Quorum(names)))
+        if let Some(names) = agreement::lost_majority(record, answers) {
+            return Ok(Some(Action::Wait(Wait::Quorum(names))));
+        }
+        match agreement::other_birth(birth, answers) {
+            Some(other) => Err(Refusal::TwoBirths { one: self.seeded.name.clone(), other: other.clone() }),
+            None => Ok(None),
+        }
     }
 
     /// A node that joins, or joined, a cluster in whose birth it has no part.
     fn joining(&self, record: &Record, node: &NodeRecord, birth: &BirthId) -> Result<Action, Refusal> {
-        let is_rendered = node.rendered() == Some(birth);
-        if is_rendered && !self.run.gate_open {
+        let running = self.run.gate_open;
+        // A learner that never started is rendered again: the list of members may have changed since.
+        let never_started = !running && self.disks.etcd == EtcdData::Absent && !self.run.rendered;
+        let is_rendered = node.rendered() == Some(birth) && !never_started;
+        if is_rendered && !running {
             // Joined, or a learner that had started: the others may need its vote, so it asks nobody.
-            return Ok(Action::OpenGate(Gate::of(birth.clone())));
+            return Ok(self.open(record, node, birth.clone()));
         }
         if record.joined().is_some() {
             return if self.run.api_ready {
                 self.after_the_gate(record, node, birth, &[])
             } else {
-                Ok(self.late(record))
+                self.late(record, node, birth)
             };
         }
         let view = match &self.run.look {
             None => return Ok(Action::LookAtCluster(birth.clone())),
             Some(Look::Seen(view)) => view,
+            Some(Look::Hidden(_)) if running && !self.run.api_late && !self.run.api_ready => {
+                // Says what etcd's folder holds by now.
+                return Ok(Action::AwaitApi);
+            }
             Some(Look::Hidden(why)) => {
                 let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
-                return Ok(self
-                    .hopeless(record, answers)
-                    .unwrap_or_else(|| Action::Wait(Wait::Cluster(why.clone()))));
+                let hopeless = self.hopeless(record, node, birth, answers)?;
+                return Ok(hopeless.unwrap_or_else(|| Action::Wait(Wait::Cluster(why.clone()))));
             }
         };
-        let running = self.run.gate_open;
         let next = membership(self.seeded, birth, record.incarnation(), running, view, self.rules)?;
-        Ok(match next {
-            // It had started as a learner and is listed no more: etcd never takes that member back.
-            Membership::AddLearner | Membership::Claim(_) | Membership::Remove(_) if running => {
-                Action::StartAfresh
+        let render = || EtcdStart::Joins { birth: birth.clone(), members: view.members.clone() };
+        let rendered = || {
+            if never_started {
+                Some(Action::Render(render()))
+            } else {
+                self.rendered(node, birth.clone(), render)
             }
+        };
+        Ok(match next {
+            // etcd never takes that member back.
+            Membership::Gone => self.give_up(node, GivingUp::Removed),
             Membership::Remove(id) => Action::RemoveMember(id),
             Membership::Claim(record) => Action::WriteClusterRecord(record),
             Membership::AddLearner => Action::AddLearner,
             Membership::Wait(wait) => Action::Wait(wait),
-            Membership::Learner(members) => {
-                let start = || EtcdStart::Joins { birth: birth.clone(), members };
-                match self.rendered(node, birth.clone(), start) {
-                    Some(action) => action,
-                    None if self.run.not_promoted => Action::Wait(Wait::Promotion),
-                    None => Action::Promote,
-                }
-            }
-            Membership::Voter => {
-                let members = view.members.clone();
-                let start = || EtcdStart::Joins { birth: birth.clone(), members };
-                match self.rendered(node, birth.clone(), start) {
-                    Some(action) => action,
-                    None => Action::WriteRecord(record.join().ok_or(IMPOSSIBLE)?),
-                }
-            }
+            Membership::Learner(member) => match rendered() {
+                Some(action) => action,
+                // etcd compares the manifest's list with the cluster's at its first start: with an old one it never
+                // starts, and a member that may have begun is not begun again.
+                None if member.name.is_empty() && self.has_old_list(view) => Action::RemoveMember(member.id),
+                None if self.run.not_promoted => Action::Wait(Wait::Promotion),
+                None => Action::Promote,
+            },
+            Membership::Voter => match rendered() {
+                Some(action) => action,
+                None => Action::WriteRecord(record.join().ok_or(IMPOSSIBLE)?),
+            },
         })
+    }
+
+    fn has_old_list(&self, view: &ClusterView) -> bool {
+        self.run.rendered_members.as_ref().is_some_and(|list| *list != view.member_ids())
     }
 
     fn after_the_gate(
@@ -231,76 +337,4 @@ impl Member<'_> {
         let recovered = record.recovered_from().map(|from| (from, participants));
         once_per_cluster(self.seeded, self.run, node, birth, participants, recovered)
     }
-}
-
-/// What every control plane does once its API server is ready. `recovered`: the birth that this one takes the place of.
-pub(super) fn once_per_cluster(
-    seeded: &Seeded,
-    run: &Run,
-    node: &NodeRecord,
-    birth: &BirthId,
-    participants: &[Participant],
-    recovered: Option<(&BirthId, &[Participant])>,
-) -> Result<Action, Refusal> {
-    let cluster = match &run.cluster {
-        None => return Ok(Action::ReadClusterRecord),
-        Some(cluster) => cluster,
-    };
-    if let Some(cluster) = cluster
-        && cluster.birth() != birth
-    {
-        return match recovered {
-            Some((from, alone)) if cluster.birth() == from => {
-                Ok(Action::WriteClusterRecord(cluster.reborn(birth.clone(), alone)))
-            }
-            _ => Err(Refusal::another_birth(cluster.birth(), birth)),
-        };
-    }
-    let pending = cluster.as_ref().map(|c| c.pending(seeded));
-    let to_do = pending.as_ref().is_none_or(|p| !p.is_empty()) || !run.unrecorded.is_empty();
-    let node_steps = || {
-        (node.finished() != Some(birth)).then(|| {
-            if run.node_steps_done {
-                Action::WriteNodeRecord(node.with_finished(birth.clone()))
-            } else {
-                Action::RunNodeSteps
-            }
-        })
-    };
-    if to_do {
-        return Ok(match (&run.lease, cluster) {
-            (Lease::Unknown, _) => Action::HoldLease,
-            (Lease::Elsewhere(holder), _) => {
-                // The own label and taint need nobody else.
-                let own = cluster.as_ref().and_then(|_| node_steps());
-                own.unwrap_or_else(|| Action::Wait(Wait::Lease(holder.clone())))
-            }
-            (Lease::Held, None) => {
-                Action::WriteClusterRecord(ClusterRecord::new(birth.clone(), participants))
-            }
-            (Lease::Held, Some(cluster)) if !run.unrecorded.is_empty() => {
-                Action::WriteClusterRecord(cluster.with_done(&run.unrecorded))
-            }
-            (Lease::Held, Some(_)) => {
-                Action::RunSteps(next_batch(pending.unwrap_or_default()).unwrap_or_default())
-            }
-        });
-    }
-    if let Some(action) = node_steps() {
-        return Ok(action);
-    }
-    Ok(if !run.super_admin_removed {
-        Action::RemoveSuperAdmin
-    } else if !run.node_ready {
-        Action::AwaitNode
-    } else {
-        Action::Steady
-    })
-}
-
-/// kubeadm's phases go together, in one process; everything else one by one.
-fn next_batch(pending: Vec<ClusterStep>) -> Option<Vec<ClusterStep>> {
-    let of_kubeadm = |s: &&ClusterStep| matches!(s, ClusterStep::Kubeadm(_));
-    let together: Vec<_> = pending.iter().take_while(of_kubeadm).cloned().collect();
-    if together.is_empty() { pending.into_iter().next().map(|s| vec![s]) } else { Some(together) }
 }

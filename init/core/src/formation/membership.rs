@@ -1,7 +1,9 @@
 //! Joining a cluster that exists: what a node without a part in its birth does with one look at it.
 //!
 //! Takes a [`ClusterView`] (one linearizable look through a voter), gives one [`Membership`]. One change at a time; the
-//! caller looks again after each. Never removes a member that may be alive: [`may_remove`] has the four conditions of the
+//! caller looks again after each: claim the name in the cluster's record, be added, bind the member's id to the claim, and
+//! only then start etcd. Claim and binding are writes that fail if the record has changed since the look, so that of two
+//! machines that join under one name one alone starts the member. Never removes a member that may be alive: [`may_remove`] has the four conditions of the
 //! design, and a clone of a living node's seed meets at least one of them unmet.
 
 use super::rules::Rules;
@@ -58,19 +60,37 @@ pub struct ClusterView {
     pub skew: Option<String>,
 }
 
+impl ClusterView {
+    /// Whether this (running) cluster has another incarnation under a node's name, or no member for it.
+    pub(super) fn has_replaced(&self, seeded: &Seeded, birth: &BirthId, incarnation: &Incarnation) -> bool {
+        let listed = self.members.iter().any(|m| m.address == seeded.address || m.name == seeded.name);
+        self.record.as_ref().is_some_and(|r| {
+            r.birth() == birth && (!listed || r.incarnation_of(&seeded.name) != Some(incarnation))
+        })
+    }
+    /// etcd's list by id, in order.
+    pub(super) fn member_ids(&self) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.members.iter().map(|m| m.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
 /// What follows from one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Membership {
     /// Remove this member: it is an earlier incarnation of this node.
     Remove(u64),
-    /// Write this node's incarnation under its name into the ConfigMap.
+    /// Write this node's incarnation under its name into the ConfigMap, or bind its member to it.
     Claim(ClusterRecord),
     /// Add this node as a learner.
     AddLearner,
-    /// This node is a learner and may start (or has started) etcd with this list of members.
-    Learner(Vec<EtcdMember>),
+    /// This node is a learner, as this member, and may start (or has started) etcd.
+    Learner(EtcdMember),
     /// This node is a voter.
     Voter,
+    /// This node's etcd was started, and its member is listed no more.
+    Gone,
     /// Look again later.
     Wait(Wait),
 }
@@ -92,27 +112,37 @@ pub fn membership(
     if let Some(version) = &view.skew {
         return Err(Refusal::VersionSkew(version.clone()));
     }
-    let claimed = record.incarnation_of(&seeded.name);
-    let mine = view.members.iter().find(|m| m.address == seeded.address || m.name == seeded.name);
-    match mine {
-        Some(member) if claimed == Some(incarnation) || !rules.members_are_checked => {
-            if member.learner {
-                return Ok(Membership::Learner(view.members.clone()));
-            }
-            return Ok(Membership::Voter);
+    let line = record.members().get(&seeded.name);
+    let claimed = line.is_some_and(|l| l.incarnation == *incarnation);
+    let bound = line.and_then(|l| l.member);
+    let listed = view.members.iter().find(|m| m.address == seeded.address || m.name == seeded.name);
+    if let Some(member) = listed {
+        let mine = if member.learner { Membership::Learner(member.clone()) } else { Membership::Voter };
+        if !rules.members_are_checked || (!rules.unpublished_is_not_mine && member.name.is_empty()) {
+            return Ok(mine);
         }
-        Some(member) => {
-            return Ok(match may_remove(view, member, rules) {
+        return Ok(match bound {
+            _ if !claimed && running => return Err(Refusal::Replaced),
+            Some(id) if claimed && id == member.id => mine,
+            // Added by this incarnation, or its own since the birth. Whoever claims the name in between makes this write
+            // fail, so a member is never bound to two.
+            None if claimed && rules.members_are_bound => {
+                Membership::Claim(record.with_bound(&seeded.name, member.id))
+            }
+            None if claimed => mine,
+            _ => match may_remove(view, member, rules) {
                 Ok(()) => Membership::Remove(member.id),
                 Err(why) => Membership::Wait(Wait::StaleMember(why)),
-            });
-        }
-        None => {}
+            },
+        });
     }
-    if !running && view.node == NodeSeen::Ready && rules.removal_is_careful {
+    if running {
+        return Ok(Membership::Gone);
+    }
+    if view.node == NodeSeen::Ready && rules.removal_is_careful {
         return Ok(Membership::Wait(Wait::NodeStillReady));
     }
-    if claimed != Some(incarnation) {
+    if !claimed || bound.is_some() {
         return Ok(Membership::Claim(record.with_member(&seeded.name, seeded.address, incarnation.clone())));
     }
     if let Some(learner) = view.members.iter().find(|m| m.learner) {

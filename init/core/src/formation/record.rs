@@ -12,7 +12,7 @@ const SCHEMA: u32 = 1;
 const MAX_BYTES: usize = 256 << 10;
 
 /// What lies on the etcd file system: incarnation, promised birth, started birth, joined birth.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Record {
     schema: u32,
@@ -27,6 +27,8 @@ pub struct Record {
     joined: Option<BirthId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recovered_from: Option<BirthId>,
+    #[serde(default)]
+    starts: u64,
 }
 
 /// A record that cannot be believed.
@@ -72,7 +74,16 @@ impl Record {
             joining: None,
             joined: None,
             recovered_from: None,
+            starts: 0,
         }
+    }
+    /// One more opening of the gate is about to happen.
+    pub(super) fn counted(&self) -> Self {
+        Self { starts: self.starts.saturating_add(1), ..self.clone() }
+    }
+    /// How often the gate was opened, or was about to be.
+    pub(super) fn starts(&self) -> u64 {
+        self.starts
     }
     fn is_blank(&self) -> bool {
         self.started.is_none() && self.joining.is_none()
@@ -161,7 +172,7 @@ impl Record {
 
 /// What lies on the state partition: the pinned incarnation (of a node with an etcd file system) or the pinned birth (of
 /// one without), and what was done for which birth.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeRecord {
     schema: u32,
@@ -173,6 +184,22 @@ pub struct NodeRecord {
     rendered: Option<BirthId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     finished: Option<BirthId>,
+    /// How many openings of the gate the etcd file system must know of: one that knows fewer was put back.
+    #[serde(default)]
+    starts: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    giving_up: Option<GivingUp>,
+}
+
+/// This node clears its etcd file system and becomes blank. Noted first: the clearing ends in one way, whatever happens
+/// to the power meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivingUp {
+    /// What it started is worth nothing, unless etcd has received something by the time it is stopped.
+    Worthless,
+    /// etcd's list does not have this node's member any more, and never takes it back.
+    Removed,
 }
 
 impl NodeRecord {
@@ -187,6 +214,19 @@ impl NodeRecord {
     }
     pub(super) fn with_finished(&self, birth: BirthId) -> Self {
         Self { finished: Some(birth), ..self.clone() }
+    }
+    pub(super) fn with_starts(&self, starts: u64) -> Self {
+        Self { starts, ..self.clone() }
+    }
+    pub(super) fn starts(&self) -> u64 {
+        self.starts
+    }
+    pub(super) fn with_giving_up(&self, giving_up: Option<GivingUp>) -> Self {
+        Self { giving_up, ..self.clone() }
+    }
+    /// Whether this node was about to become blank again, and why.
+    pub fn giving_up(&self) -> Option<GivingUp> {
+        self.giving_up
     }
     /// The incarnation of the etcd file system that belongs to this state partition.
     pub fn pinned(&self) -> Option<&Incarnation> {

@@ -85,6 +85,9 @@ pub enum Refusal {
         /// The other.
         other: String,
     },
+    /// The cluster has another incarnation under this node's name, or none.
+    #[error("the cluster has removed this node's etcd member, or another machine took its place")]
+    Replaced,
     /// The image does not fit the cluster.
     #[error("{0}")]
     VersionSkew(String),
@@ -158,6 +161,11 @@ impl Refusal {
             Refusal::Copy { .. } => {
                 (Code::PeerDuplicate, paths::RECORD, "switch one of them off, and wipe the copy's disk")
             }
+            Refusal::Replaced => (
+                Code::StaleMember,
+                "etcd's member list",
+                "if another machine runs under this name, switch this one off; else wipe its state disk (nodeimg.disk), and it joins anew",
+            ),
             Refusal::VersionSkew(_) => (
                 Code::VersionSkew,
                 "the image",

@@ -13,20 +13,22 @@ pub struct Rules {
     pub late_start_needs_its_incarnation: bool,
     /// A name in `without` that answers takes part.
     pub without_ends_with_an_answer: bool,
+    /// A birth that somebody started is joined or started late; off: it is one more that did not promise.
+    pub started_wins: bool,
     /// Only a node whose etcd holds nothing becomes blank again.
     pub data_is_never_given_up: bool,
-    /// The record is synced before what follows from it is done.
-    pub records_before_deeds: bool,
     /// The pinned incarnation is compared with the etcd file system's.
     pub pins_are_compared: bool,
+    /// An etcd file system that knows of fewer starts than the state partition is refused.
+    pub starts_are_counted: bool,
     /// A stale member is removed only under all four conditions.
     pub removal_is_careful: bool,
-    /// A joining node checks the member list for its own name and address.
+    /// A joining node checks whose member is listed under its own name and address.
     pub members_are_checked: bool,
-    /// A node whose disk is absent says that it cannot say.
-    pub absent_is_not_blank: bool,
-    /// The birth ID is etcd's cluster token.
-    pub token_is_the_birth: bool,
+    /// A listed member is started by the incarnation that the cluster's record binds to it, and by no other.
+    pub members_are_bound: bool,
+    /// A listed member that never published its name is nobody's until it is bound; off: whoever comes may start as it.
+    pub unpublished_is_not_mine: bool,
 }
 
 impl Rules {
@@ -36,12 +38,13 @@ impl Rules {
         answers_belong_to_a_round: true,
         late_start_needs_its_incarnation: true,
         without_ends_with_an_answer: true,
+        started_wins: true,
         data_is_never_given_up: true,
-        records_before_deeds: true,
         pins_are_compared: true,
+        starts_are_counted: true,
         removal_is_careful: true,
         members_are_checked: true,
-        absent_is_not_blank: true,
-        token_is_the_birth: true,
+        members_are_bound: true,
+        unpublished_is_not_mine: true,
     };
 }

@@ -8,7 +8,7 @@ use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
 use serde::{Deserialize, Serialize};
 
 /// What a node's record lets others count on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase", tag = "standing")]
 pub enum Standing {
     /// Never started nor joined anything on this etcd file system.
@@ -32,6 +32,9 @@ pub enum Standing {
         incarnation: Incarnation,
         /// Which.
         birth: BirthId,
+        /// Its etcd may hold what the cluster acknowledged.
+        #[serde(default = "may_hold")]
+        holds: bool,
     },
     /// No etcd file system that can be believed.
     CannotSay {
@@ -40,9 +43,14 @@ pub enum Standing {
     },
 }
 
+fn may_hold() -> bool {
+    true
+}
+
 impl Standing {
-    /// From what the etcd file system holds.
-    pub fn of(record: &RecordFile<Record>) -> Self {
+    /// From what the etcd file system holds; `holds`: etcd's own folder has, or may have, more than nothing. A node says
+    /// [`super::State::standing`], which also compares the two disks.
+    pub(super) fn of(record: &RecordFile<Record>, holds: bool) -> Self {
         let cannot = |reason: &str| Standing::CannotSay { reason: reason.into() };
         match record {
             RecordFile::Missing => cannot("no record is written yet"),
@@ -51,7 +59,7 @@ impl Standing {
                 let incarnation = record.incarnation().clone();
                 match (record.started(), record.joining()) {
                     (Some(birth), _) => Standing::Started { incarnation, birth: birth.clone() },
-                    (None, Some(birth)) => Standing::Member { incarnation, birth: birth.clone() },
+                    (None, Some(birth)) => Standing::Member { incarnation, birth: birth.clone(), holds },
                     (None, None) => Standing::Blank { incarnation, promised: record.promised().cloned() },
                 }
             }
@@ -79,7 +87,7 @@ impl Standing {
 }
 
 /// What one peer said in one round of questions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// It answered under its own name.
     Said {
