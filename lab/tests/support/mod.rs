@@ -70,12 +70,14 @@ impl Seeds {
         for (name, address) in nodes {
             command.arg("--control-plane").arg(format!("{name}={address}"));
         }
-        if let [(_, address)] = nodes {
-            command.arg("--network").arg(format!("static:{address}/24"));
-        }
         let output = command.arg("--out").arg(dir.path().join("c")).output().expect("nodeimg starts");
         assert!(output.status.success(), "cluster new: {}", String::from_utf8_lossy(&output.stderr));
-        Self(dir)
+        let seeds = Self(dir);
+        for (name, address) in nodes {
+            let network = format!("version: 2\nethernets:\n  eth0:\n    addresses: [\"{address}/24\"]\n");
+            std::fs::write(seeds.of(name).join("network-config"), network).expect("a seed is written");
+        }
+        seeds
     }
 
     /// The folder of one node's seed.
@@ -103,4 +105,7 @@ pub fn tell(lab: &Lab, node: &str, what: &str) {
     let line = lab.node(node).timeline();
     let at = |(name, at): &(String, Duration)| format!("{name} {:.2}", at.as_secs_f32());
     println!("  {what}, {}: {}", lab.node(node).name(), line.iter().map(at).collect::<Vec<_>>().join(", "));
+    if std::env::var_os("NODEIMG_LAB_CONSOLE").is_some() {
+        println!("{}", lab.node(node).console());
+    }
 }
