@@ -263,6 +263,48 @@ pub struct Kubernetes {
     /// Whether the control plane's taint is left off (a cluster of one that runs pods).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub schedule_on_control_planes: bool,
+    /// `encryptionAlgorithm`: of the keys that kubeadm makes on each node. Default ECDSA-P256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_algorithm: Option<KeyAlgorithm>,
+}
+
+/// Kind of a key, by kubeadm's words (`EncryptionAlgorithmType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum KeyAlgorithm {
+    /// Made in a millisecond.
+    #[default]
+    #[serde(rename = "ECDSA-P256")]
+    EcdsaP256,
+    /// Longer, slower.
+    #[serde(rename = "ECDSA-P384")]
+    EcdsaP384,
+    /// For what cannot do elliptic curves.
+    #[serde(rename = "RSA-2048")]
+    Rsa2048,
+    /// A second of a CPU or more for each key.
+    #[serde(rename = "RSA-3072")]
+    Rsa3072,
+    /// Several seconds of a CPU for each key.
+    #[serde(rename = "RSA-4096")]
+    Rsa4096,
+}
+
+impl KeyAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::EcdsaP256, Self::EcdsaP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+}
+
+impl std::fmt::Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::EcdsaP256 => "ECDSA-P256",
+            Self::EcdsaP384 => "ECDSA-P384",
+            Self::Rsa2048 => "RSA-2048",
+            Self::Rsa3072 => "RSA-3072",
+            Self::Rsa4096 => "RSA-4096",
+        })
+    }
 }
 
 /// CAs and keys of a node, as far as its role needs them: a control plane all four (without `etcdCA` where etcd is

@@ -41,7 +41,7 @@ pub enum Command {
     Lock(LockArgs),
     /// Build what is missing and boot it in a virtual machine
     Run(RunArgs),
-    /// Make what the nodes of a cluster need to be told
+    /// Make what the nodes of a cluster need to be told, and change it later
     #[command(subcommand)]
     Cluster(ClusterCommand),
     /// Measure builds and boots, in one run
@@ -182,7 +182,13 @@ pub enum Accelerator {
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Make PKI, permit, seeds and an admin kubeconfig for a new cluster
-    New(crate::cluster::ClusterNewArgs),
+    New(Box<crate::cluster::ClusterNewArgs>),
+    /// Make new seeds with a new permit, for nodes that are born together
+    Permit(crate::cluster::ClusterPermitArgs),
+    /// Make the seed of one more node, or a new one for a node of the cluster
+    Seed(crate::cluster::ClusterSeedArgs),
+    /// Take a node out of the cluster: drain it, delete its Node, forget it
+    RemoveNode(crate::cluster::ClusterRemoveArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,162 +1,88 @@
-//! `nodeimg cluster new`: a cluster's PKI, permit, seeds and admin kubeconfig, made on the operator's machine.
+//! `nodeimg cluster`: a cluster's PKI, permit, seeds and admin kubeconfig, made on the operator's machine, and the
+//! commands that change them later.
 //!
-//! Takes a [`ClusterSpec`], gives [`Made`]: a new folder, written whole or not at all. May touch that folder alone and
-//! the kernel's randomness. Never overwrites, never prints a secret, never talks to a network.
+//! Takes a [`ClusterSpec`], gives [`Made`]: a new folder, written whole or not at all. May touch that folder and the
+//! kernel's randomness; `remove-node` and `seed --register` alone talk to the cluster's API. Never overwrites, never
+//! prints a secret.
 
+mod add;
+mod api;
 mod args;
+mod authority;
+mod cluster_file;
 mod disk;
+mod error;
 mod folder;
+mod kept;
+mod keys;
 mod kubeconfig;
+mod made;
+mod network;
+mod permit;
 mod pki;
+mod remove;
 mod seed;
 mod spec;
 
-pub use args::ClusterNewArgs;
-pub use spec::{ClusterSpec, NodeNetwork};
+pub use add::add;
+pub use args::{ClusterNewArgs, ClusterPermitArgs, ClusterRemoveArgs, ClusterSeedArgs};
+pub use error::ClusterError;
+pub use made::Made;
+pub use network::NodeNetwork;
+pub use permit::permit;
+pub use remove::remove;
+pub use spec::ClusterSpec;
 
 use folder::NewFolder;
-use jiff::Timestamp;
-use std::fmt;
-use std::path::{Path, PathBuf};
-
-/// A cluster that was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// There is something already.
-    #[error(
-        "\"{0}\" exists already\nhelp: choose another folder with --out, or remove it if its keys are not needed any more"
-    )]
-    Exists(PathBuf),
-    /// A value that makes no sense.
-    #[error("{what} \"{value}\" is not {wanted}\nhelp: {help}")]
-    Value {
-        /// Which.
-        what: &'static str,
-        /// As it was given.
-        value: String,
-        /// What it should be.
-        wanted: &'static str,
-        /// What to do.
-        help: &'static str,
-    },
-    /// More control planes than this version can form.
-    #[error(
-        "{0} control planes cannot form a cluster yet\nhelp: give one --control-plane; 3 and 5 come with a later version"
-    )]
-    NotYet(usize),
-    /// A number of control planes that no etcd should have.
-    #[error(
-        "{0} control planes are an even number\nhelp: give one --control-plane; 3 and 5 come with a later version, an even number never: etcd gains nothing from it"
-    )]
-    Even(usize),
-    /// Writing failed.
-    #[error("cannot write \"{path}\"\nhelp: check the folder's permissions and the space on its disk")]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A seed's file.
-    #[error("cannot read \"{path}\"\nhelp: a seed's documents are UTF-8 texts of at most 1 MiB")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A folder without seed.
-    #[error(
-        "\"{0}\" holds no seed\nhelp: give a folder with user-data and meta-data, as nodeimg cluster new makes them"
-    )]
-    NoSeed(PathBuf),
-    /// Making keys or certificates failed.
-    #[error(
-        "cannot make the certificate \"{subject}\": {cause}\nhelp: this is a defect of nodeimg; please report it"
-    )]
-    Certificate {
-        /// Common name.
-        subject: String,
-        /// Why.
-        cause: String,
-    },
-    /// A document could not be rendered.
-    #[error("cannot render \"{document}\": {cause}\nhelp: this is a defect of nodeimg; please report it")]
-    Render {
-        /// Which.
-        document: &'static str,
-        /// Why.
-        cause: String,
-    },
-    /// No randomness.
-    #[error("the kernel gives no random numbers\nhelp: check that /dev/urandom is there and readable")]
-    Random(#[source] std::io::Error),
-}
-
-/// What was made, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
-    /// The cluster's name.
-    pub name: String,
-    /// Its UUID.
-    pub uuid: String,
-    /// The folder of everything.
-    pub folder: PathBuf,
-    /// `https://NAME:PORT`.
-    pub server: String,
-    /// One seed a node.
-    pub nodes: Vec<MadeNode>,
-    /// Administrator's kubeconfig.
-    pub kubeconfig: PathBuf,
-    /// The birth must come before this.
-    pub permit_ends: Timestamp,
-}
-
-/// One node's seed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MadeNode {
-    /// Its name.
-    pub name: String,
-    /// Folder with `meta-data`, `user-data`, `network-config`.
-    pub seed_folder: PathBuf,
-    /// The same as a NoCloud disk.
-    pub seed_disk: PathBuf,
-}
+use nodeimg_contract::image::Role;
+use nodeimg_contract::seed::BootstrapToken;
+use pki::Pki;
+use seed::Given;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Name of the kubeconfig in the cluster's folder.
 pub const KUBECONFIG: &str = "admin.kubeconfig";
+/// Folder of the seeds in the cluster's folder.
+const SEEDS: &str = "seeds";
+/// Folder of the CAs in the cluster's folder, by kubeadm's names.
+const PKI: &str = "pki";
 
 /// Makes a cluster.
 pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
     let checked = spec.check()?;
     let out = NewFolder::begin(&spec.out)?;
-    let uuid = seed::uuid()?;
-    let pki = pki::make(spec.issued_at)?;
+    let uuid = match &spec.uuid {
+        Some(uuid) => uuid.clone(),
+        None => seed::uuid()?,
+    };
+    let spec = &ClusterSpec { uuid: Some(uuid.clone()), ..spec.clone() };
+    let pki = Pki::make(&spec.name, spec.keys, spec.ca_dir.as_deref(), spec.issued_at)?;
     let admin = pki.admin(spec.issued_at)?;
-    let secrets = seed::Secrets::new(&uuid, checked.permit_ends, pki.for_seed())?;
+    let permit = checked.permit_ends.map(|ends| seed::permit(&uuid, ends)).transpose()?;
+    let mut tokens: BTreeMap<&str, BootstrapToken> = BTreeMap::new();
+    for node in spec.of(Role::Worker) {
+        tokens.insert(&node.name, seed::bootstrap_token(checked.tokens_end)?);
+    }
+    let all: Vec<_> = tokens.values().cloned().collect();
 
     for (path, pem, secret) in pki.files() {
-        out.write(&Path::new("pki").join(path), pem.as_bytes(), secret)?;
+        out.write(&Path::new(PKI).join(path), pem.as_bytes(), secret)?;
     }
     let mut nodes = Vec::new();
-    for node in &spec.control_planes {
-        let documents = seed::documents(spec, &checked, node, &secrets)?;
-        let seeds = Path::new("seeds");
-        for (name, text) in documents.files() {
-            out.write(&seeds.join(&node.name).join(name), text.as_bytes(), true)?;
+    for node in &spec.nodes {
+        let own_token = tokens.get(node.name.as_str());
+        let given = Given { pki: &pki, permit: permit.as_ref(), tokens: &all, own_token };
+        let documents = seed::documents(spec, &checked, node, &given)?;
+        for (path, bytes) in kept::seed_files(Path::new(SEEDS), &node.name, &documents)? {
+            out.write(&path, &bytes, true)?;
         }
-        let image = disk::image(&documents.files()).map_err(|source| out.failed(seeds, source))?;
-        let disk = seeds.join(format!("{}.img", node.name));
-        out.write(&disk, &image, true)?;
-        nodes.push(MadeNode {
-            name: node.name.clone(),
-            seed_folder: spec.out.join(seeds).join(&node.name),
-            seed_disk: spec.out.join(disk),
-        });
+        nodes.push(kept::made_node(&spec.out.join(SEEDS), node));
     }
     let server = format!("https://{}:{}", spec.endpoint_name, spec.endpoint_port);
     let text = kubeconfig::render(&spec.name, &server, &pki, &admin);
     out.write(Path::new(KUBECONFIG), text.as_bytes(), true)?;
+    out.write(Path::new(cluster_file::NAME), cluster_file::render(spec)?.as_bytes(), true)?;
     out.finish()?;
     Ok(Made {
         name: spec.name.clone(),
@@ -167,30 +93,6 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
         kubeconfig: spec.out.join(KUBECONFIG),
         permit_ends: checked.permit_ends,
     })
-}
-
-impl fmt::Display for Made {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = match self.nodes.len() {
-            1 => "1 control plane".to_owned(),
-            n => format!("{n} control planes"),
-        };
-        writeln!(f, "Cluster \"{}\" ({}): {count}, endpoint {}\n", self.name, self.uuid, self.server)?;
-        for node in &self.nodes {
-            writeln!(f, "  {}", node.seed_disk.display())?;
-            writeln!(
-                f,
-                "      seed of {}: a disk with the label cidata, to attach at its first boot",
-                node.name
-            )?;
-            writeln!(f, "  {}/", node.seed_folder.display())?;
-            writeln!(f, "      the same as files")?;
-        }
-        writeln!(f, "  {}\n      for kubectl, as administrator", self.kubeconfig.display())?;
-        writeln!(f, "  {}/\n      CAs and their keys: keep them safe\n", self.folder.join("pki").display())?;
-        writeln!(f, "Seeds hold private keys: hand them over by local media only.")?;
-        write!(f, "The cluster must be born before {}.", self.permit_ends.strftime("%Y-%m-%d %H:%M UTC"))
-    }
 }
 
 /// The NoCloud disk of a seed that lies in a folder (`meta-data`, `user-data`, and `network-config` if there is one).

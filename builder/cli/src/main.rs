@@ -41,7 +41,7 @@ fn act(cli: args::Cli) -> Result<ExitCode, Failure> {
         args::Command::Build(a) => commands::build::build(&global, &a),
         args::Command::Lock(a) => commands::lock::lock(&global, &a),
         args::Command::Run(a) => commands::run::run(&global, &a),
-        args::Command::Cluster(args::ClusterCommand::New(a)) => commands::cluster::new(&a),
+        args::Command::Cluster(command) => commands::cluster::run(&command),
         args::Command::Bench(args::BenchCommand::Build(a)) => commands::bench_build::bench(&global, &a),
         args::Command::Bench(args::BenchCommand::Boot(a)) => commands::bench_boot::bench(&global, &a),
         args::Command::Completions { shell } => {

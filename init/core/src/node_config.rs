@@ -30,7 +30,9 @@ pub use source::{Source, Sourced};
 use ipnet::IpNet;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::image::{Role, RootManifest};
-use nodeimg_contract::seed::{BootstrapToken, Disk, EndpointMode, ExternalEtcd, Join, PeerIdentity, Pki};
+use nodeimg_contract::seed::{
+    BootstrapToken, Disk, EndpointMode, ExternalEtcd, Join, KeyAlgorithm, PeerIdentity, Pki,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -99,6 +101,9 @@ pub struct KubernetesSpec {
     pub etcd_extra_args: BTreeMap<ArgName, String>,
     /// Whether the control plane's taint is left off.
     pub schedule_on_control_planes: Sourced<bool>,
+    /// Of the keys that kubeadm makes on this node.
+    #[serde(default)]
+    pub encryption_algorithm: KeyAlgorithm,
 }
 
 /// What this node is to be. Made by [`decide`] (or read back from its cache) alone.

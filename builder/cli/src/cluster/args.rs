@@ -1,26 +1,57 @@
-//! The command line of `nodeimg cluster new`.
+//! The command line of `nodeimg cluster …`.
 
-use super::{ClusterError, ClusterSpec, NodeNetwork};
+use super::spec::NodeWish;
+use super::{ClusterError, ClusterSpec, NodeNetwork, cluster_file};
 use jiff::SignedDuration;
-use nodeimg_contract::seed::ControlPlane;
+use nodeimg_contract::birth::Method;
+use nodeimg_contract::image::Role;
+use nodeimg_contract::seed::{EndpointMode, KeyAlgorithm};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Make a cluster's PKI, permit, seeds and admin kubeconfig
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+One control plane, or three with workers:
+
+  nodeimg cluster new lab --control-plane cp1=192.0.2.11 --endpoint api.kube.example.net
+  nodeimg cluster new prod --control-plane cp1=192.0.2.11 --control-plane cp2=192.0.2.12 \\
+      --control-plane cp3=192.0.2.13 --worker w1 --worker w2 --endpoint api.kube.example.net
+
+All control planes are alike: none is first, in whatever order they are powered on. Nothing is
+ever overwritten, and no secret is printed. Keep the folder: it has the CAs' keys, and nodeimg
+cluster seed, permit and remove-node need it later. docs/cluster-file.md has the keys of --from.")]
 pub struct ClusterNewArgs {
     /// The cluster's name
-    #[arg(value_name = "NAME")]
-    pub name: String,
-    /// A control plane, as NAME=ADDRESS
-    #[arg(long = "control-plane", value_name = "NAME=ADDRESS", required = true, value_parser = control_plane)]
-    pub control_planes: Vec<ControlPlane>,
+    #[arg(value_name = "NAME", required_unless_present = "from")]
+    pub name: Option<String>,
+    /// A control plane; give it 1, 3 or 5 times
+    #[arg(long = "control-plane", value_name = "NAME=ADDRESS", required_unless_present = "from", value_parser = control_plane)]
+    pub control_planes: Vec<NodeWish>,
+    /// A worker; its address is needed only with --network static
+    #[arg(long = "worker", value_name = "NAME[=ADDRESS]", value_parser = worker)]
+    pub workers: Vec<NodeWish>,
+    /// A node for etcd alone, 1, 3 or 5 times; without any, etcd runs on the control planes
+    #[arg(long = "etcd", value_name = "NAME=ADDRESS", value_parser = etcd)]
+    pub etcd: Vec<NodeWish>,
+    /// A balancer before the API servers
+    #[arg(long = "lb", value_name = "NAME[=ADDRESS]", value_parser = lb)]
+    pub lbs: Vec<NodeWish>,
     /// DNS name (and port) of the API behind all control planes
-    #[arg(long, value_name = "NAME[:PORT]")]
-    pub endpoint: String,
+    #[arg(long, value_name = "NAME[:PORT]", required_unless_present = "from")]
+    pub endpoint: Option<String>,
+    /// What answers behind the name: dns (the control planes), external (a balancer) [default: dns, external with --lb]
+    #[arg(long, value_name = "MODE", value_parser = endpoint_mode)]
+    pub endpoint_mode: Option<EndpointMode>,
     /// What the name stands for on the nodes, in /etc/hosts; may be repeated [default: the control planes]
     #[arg(long = "endpoint-address", value_name = "ADDRESS")]
     pub endpoint_addresses: Vec<IpAddr>,
+    /// The whole cluster from a file (cluster.toml) instead of the options above and below
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "name", "control_planes", "workers", "etcd", "lbs", "endpoint", "endpoint_mode", "endpoint_addresses", "pod_subnet",
+        "service_subnet", "dns_domain", "ntp", "schedule_on_control_planes", "network", "keys", "method",
+    ])]
+    pub from: Option<PathBuf>,
     /// The folder to make [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -30,48 +61,228 @@ pub struct ClusterNewArgs {
     /// Network of the services [default: 10.96.0.0/12]
     #[arg(long, value_name = "NETWORK")]
     pub service_subnet: Option<String>,
+    /// Domain of the services [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_domain: Option<String>,
     /// A time server; may be repeated
     #[arg(long, value_name = "SERVER")]
     pub ntp: Vec<String>,
+    /// Kind of keys: ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072, RSA-4096 [default: ECDSA-P256]
+    #[arg(long, value_name = "KIND", value_parser = keys)]
+    pub keys: Option<KeyAlgorithm>,
+    /// CAs of your own, by kubeadm's file names (ca.crt, ca.key, …); what is not there is made. A chain stands in ca.crt
+    /// below the certificate that signs
+    #[arg(long, value_name = "DIR")]
+    pub ca_dir: Option<PathBuf>,
+    /// Who is born: quorum (all at once), first (the lowest name, the others join) [default: quorum]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    pub method: Option<Method>,
     /// How long the cluster may be born after now (7d, 12h, 30m)
+    #[arg(long, alias = "permit-lifetime", value_name = "TIME", default_value = "7d", value_parser = lifetime)]
+    pub permit_ttl: SignedDuration,
+    /// No permit: the nodes join a cluster that exists, and can form none
+    #[arg(long, conflicts_with = "permit_ttl")]
+    pub no_permit: bool,
+    /// How long workers may join after now; the cluster keeps tokens of listed workers valid
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = lifetime)]
-    pub permit_lifetime: SignedDuration,
+    pub token_ttl: SignedDuration,
     /// Let ordinary pods run on control planes
     #[arg(long)]
     pub schedule_on_control_planes: bool,
-    /// How nodes get their address: dhcp, or static:ADDRESS/PREFIX[,GATEWAY[,DNS…]]
-    #[arg(long, value_name = "HOW", default_value = "dhcp", value_parser = network)]
-    pub network: NodeNetwork,
+    /// How nodes get their address: dhcp, or static:[ADDRESS]/PREFIX[,GATEWAY[,DNS…]]; static:/24 is each node's own
+    /// [default: dhcp]
+    #[arg(long, value_name = "HOW")]
+    pub network: Option<NodeNetwork>,
+}
+
+/// Make new seeds with a new permit, for nodes that are born together
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+A permit is leave for one birth. Make a new one when the old one is over before the cluster was
+born, or when a machine is dead on arrival:
+
+  nodeimg cluster permit prod --without cp3
+
+The seeds that were before lie in DIR/replaced/.")]
+pub struct ClusterPermitArgs {
+    /// The cluster's folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// A node that may be missing; more than half of the list must be left
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub without: Vec<String>,
+    /// How long the cluster may be born after now (7d, 12h, 30m)
+    #[arg(long, alias = "ttl", value_name = "TIME", default_value = "7d", value_parser = lifetime)]
+    pub permit_ttl: SignedDuration,
+}
+
+/// Make the seed of one more node, or a new one for a node of the cluster
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+One more worker, one more control plane, and a new token for a worker that came too late:
+
+  nodeimg cluster seed prod w3 --role worker
+  nodeimg cluster seed prod cp4 --role control-plane --address 192.0.2.14
+  nodeimg cluster seed prod w1
+
+A seed that is made later has no permit: its node joins, and can form nothing.")]
+pub struct ClusterSeedArgs {
+    /// The cluster's folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The node's name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What a new node is to be: worker, control-plane, etcd, lb
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    pub role: Option<Role>,
+    /// Its address; control planes and etcd nodes have one
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<IpAddr>,
+    /// How it gets its address, where that is not as in the rest of the cluster
+    #[arg(long, value_name = "HOW")]
+    pub network: Option<NodeNetwork>,
+    /// A label of the node; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// A taint of the node; may be repeated
+    #[arg(long = "taint", value_name = "KEY[=VALUE]:EFFECT")]
+    pub taints: Vec<String>,
+    /// Give it the permit of the others: for a machine that is replaced before the cluster was born
+    #[arg(long)]
+    pub permit: bool,
+    /// How long it may join after now
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = lifetime)]
+    pub token_ttl: SignedDuration,
+    /// Tell the cluster its token, through the API
+    #[arg(long)]
+    pub register: bool,
+}
+
+/// Take a node out of the cluster: drain it, delete its Node, forget it
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+It talks to the API with DIR/admin.kubeconfig, by the endpoint's name or a control plane's
+address. etcd's members are not touched from here: it says which nodeinit command does that.")]
+pub struct ClusterRemoveArgs {
+    /// The cluster's folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The node's name
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Change the folder alone, ask no cluster
+    #[arg(long)]
+    pub offline: bool,
+    /// How long pods may take to leave
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = crate::args::parse_duration)]
+    pub drain_timeout: std::time::Duration,
 }
 
 impl ClusterNewArgs {
     /// What was asked for.
     pub fn spec(&self) -> Result<ClusterSpec, ClusterError> {
-        let (endpoint_name, endpoint_port) = endpoint(&self.endpoint)?;
+        let mut spec = match &self.from {
+            Some(path) => from_file(path)?,
+            None => self.words()?,
+        };
+        spec.out = self.out.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
+        spec.ca_dir.clone_from(&self.ca_dir);
+        spec.permit_lifetime = Some(self.permit_ttl).filter(|_| !self.no_permit);
+        spec.token_lifetime = self.token_ttl;
+        Ok(spec)
+    }
+
+    fn words(&self) -> Result<ClusterSpec, ClusterError> {
+        let (endpoint_name, endpoint_port) = endpoint(self.endpoint.as_deref().unwrap_or_default())?;
+        let name = self.name.as_deref().unwrap_or_default();
+        let nodes = [&self.control_planes, &self.etcd, &self.workers, &self.lbs];
         Ok(ClusterSpec {
+            nodes: nodes.into_iter().flatten().cloned().collect(),
             endpoint_port,
+            endpoint_mode: self.endpoint_mode,
             endpoint_addresses: self.endpoint_addresses.clone(),
             pod_subnet: self.pod_subnet.clone(),
             service_subnet: self.service_subnet.clone(),
+            dns_domain: self.dns_domain.clone(),
             ntp: self.ntp.clone(),
-            permit_lifetime: self.permit_lifetime,
+            method: self.method.unwrap_or_default(),
+            keys: self.keys.unwrap_or_default(),
             schedule_on_control_planes: self.schedule_on_control_planes,
-            network: self.network.clone(),
-            ..ClusterSpec::with_defaults(
-                &self.name,
-                self.out.clone().unwrap_or_else(|| PathBuf::from(&self.name)),
-                self.control_planes.clone(),
-                &endpoint_name,
-            )
+            network: self.network.clone().unwrap_or(NodeNetwork::Dhcp),
+            ..ClusterSpec::with_defaults(name, PathBuf::new(), Vec::new(), &endpoint_name)
         })
     }
 }
 
-fn control_plane(text: &str) -> Result<ControlPlane, String> {
-    let wanted = "give NAME=ADDRESS, like cp1=192.0.2.11";
-    let (name, address) = text.split_once('=').ok_or(wanted)?;
+fn from_file(path: &Path) -> Result<ClusterSpec, ClusterError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| ClusterError::File { path: path.to_owned(), message: e.to_string() })?;
+    cluster_file::parse(path, &text, PathBuf::new())
+}
+
+fn with_address(text: &str, role: Role, example: &str) -> Result<NodeWish, String> {
+    let wanted = format!("give NAME=ADDRESS, like {example}");
+    let (name, address) = text.split_once('=').ok_or(wanted.as_str())?;
     let address = address.parse().map_err(|_| format!("\"{address}\" is not an IP address; {wanted}"))?;
-    Ok(ControlPlane { name: name.to_owned(), address })
+    Ok(NodeWish::new(name, role, Some(address)))
+}
+
+fn control_plane(text: &str) -> Result<NodeWish, String> {
+    with_address(text, Role::ControlPlane, "cp1=192.0.2.11")
+}
+
+fn etcd(text: &str) -> Result<NodeWish, String> {
+    with_address(text, Role::Etcd, "etcd1=192.0.2.21")
+}
+
+fn worker(text: &str) -> Result<NodeWish, String> {
+    match text.contains('=') {
+        true => with_address(text, Role::Worker, "w1=192.0.2.31"),
+        false => Ok(NodeWish::new(text, Role::Worker, None)),
+    }
+}
+
+fn lb(text: &str) -> Result<NodeWish, String> {
+    match text.contains('=') {
+        true => with_address(text, Role::Lb, "lb1=192.0.2.10"),
+        false => Ok(NodeWish::new(text, Role::Lb, None)),
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    [Role::Worker, Role::ControlPlane, Role::Etcd, Role::Lb]
+        .into_iter()
+        .find(|role| role.to_string() == text)
+        .ok_or_else(|| "give worker, control-plane, etcd or lb".into())
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    match text {
+        "quorum" => Ok(Method::Quorum),
+        "first" => Ok(Method::First),
+        _ => Err("give quorum or first".into()),
+    }
+}
+
+fn endpoint_mode(text: &str) -> Result<EndpointMode, String> {
+    match text {
+        "dns" => Ok(EndpointMode::Dns),
+        "external" => Ok(EndpointMode::External),
+        _ => Err("give dns or external".into()),
+    }
+}
+
+fn keys(text: &str) -> Result<KeyAlgorithm, String> {
+    KeyAlgorithm::ALL
+        .into_iter()
+        .find(|kind| kind.to_string().eq_ignore_ascii_case(text))
+        .ok_or_else(|| "give ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096".into())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("give KEY=VALUE, like example.com/rack=7")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn endpoint(text: &str) -> Result<(String, u16), ClusterError> {
@@ -105,22 +316,6 @@ fn lifetime(text: &str) -> Result<SignedDuration, String> {
     seconds.map(SignedDuration::from_secs).ok_or_else(|| wanted.into())
 }
 
-fn network(text: &str) -> Result<NodeNetwork, String> {
-    if text == "dhcp" {
-        return Ok(NodeNetwork::Dhcp);
-    }
-    let wanted = "give dhcp or static:ADDRESS/PREFIX[,GATEWAY[,DNS…]]";
-    let mut parts = text.strip_prefix("static:").ok_or(wanted)?.split(',');
-    let address = parts.next().unwrap_or_default();
-    let address =
-        address.parse().map_err(|_| format!("\"{address}\" has no address and prefix length; {wanted}"))?;
-    let parse =
-        |part: &str| part.parse::<IpAddr>().map_err(|_| format!("\"{part}\" is not an IP address; {wanted}"));
-    let gateway = parts.next().filter(|part| !part.is_empty()).map(parse).transpose()?;
-    let dns = parts.map(parse).collect::<Result<_, _>>()?;
-    Ok(NodeNetwork::Static { address, gateway, dns })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,22 +326,6 @@ mod tests {
         assert_eq!(lifetime("90m"), Ok(SignedDuration::from_mins(90)));
         for bad in ["", "d", "7", "-1d", "7w", "9999999999999999999d", "9223372036854775807d"] {
             assert!(lifetime(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn networks() {
-        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        assert_eq!(
-            network("static:192.0.2.11/24,192.0.2.1,192.0.2.53"),
-            Ok(NodeNetwork::Static {
-                address: "192.0.2.11/24".parse().expect("a network"),
-                gateway: Some(address("192.0.2.1")),
-                dns: vec![address("192.0.2.53")],
-            })
-        );
-        for bad in ["static", "static:", "static:192.0.2.11", "static:192.0.2.11/24,x", "slaac"] {
-            assert!(network(bad).is_err(), "{bad}");
         }
     }
 

@@ -18,6 +18,11 @@ impl NewFolder {
         if wanted.symlink_metadata().is_ok() {
             return Err(ClusterError::Exists(wanted.to_owned()));
         }
+        Self::beside(wanted)
+    }
+
+    /// A folder that is to take the place of one that exists ([`NewFolder::exchange`]).
+    pub fn beside(wanted: &Path) -> Result<Self, ClusterError> {
         let name = wanted.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let parent = match wanted.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -51,6 +56,47 @@ impl NewFolder {
             file.sync_all()
         };
         write().map_err(|source| self.failed(path, source))
+    }
+
+    /// Takes over what lies in a folder, by hard links: its files are never written again, only replaced.
+    pub fn copy_from(&self, folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), ClusterError> {
+        let link = || -> io::Result<()> {
+            if !folder.exists() {
+                return Ok(());
+            }
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if !name.to_str().is_some_and(&wanted) {
+                    continue;
+                }
+                let target = self.making.path().join(&name);
+                if !entry.file_type()?.is_dir() {
+                    std::fs::hard_link(entry.path(), target)?;
+                    continue;
+                }
+                DirBuilder::new().mode(0o700).create(&target)?;
+                for file in std::fs::read_dir(entry.path())? {
+                    let file = file?;
+                    std::fs::hard_link(file.path(), target.join(file.file_name()))?;
+                }
+            }
+            Ok(())
+        };
+        link().map_err(|source| ClusterError::Write { path: folder.to_owned(), source })
+    }
+
+    /// Takes the place of the folder that exists, in one step; gives that one, to be removed when dropped.
+    pub fn exchange(self) -> Result<tempfile::TempDir, ClusterError> {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        let from = self.making.path();
+        if !self.wanted.exists() {
+            let made = DirBuilder::new().mode(0o700).create(&self.wanted);
+            made.map_err(|source| self.failed(Path::new(""), source))?;
+        }
+        renameat2(AT_FDCWD, from, AT_FDCWD, &self.wanted, RenameFlags::RENAME_EXCHANGE)
+            .map_err(|e| self.failed(Path::new(""), e.into()))?;
+        Ok(self.making)
     }
 
     /// Gives the folder its place.

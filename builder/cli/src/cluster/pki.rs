@@ -1,139 +1,227 @@
-//! CAs, keys and the administrator's certificate, with kubeadm's names.
+//! A cluster's authorities, and what each node gets of them: kubeadm's names and files, and the peer CA of nodeinits.
 //!
-//! Form: kubeadm's `certs` phase (subjects, key usages, ten years for a CA, one for a client). Keys are ECDSA P-256,
-//! PKCS #8. Everything is valid from an hour before, for machines whose clock is behind.
+//! Form: kubeadm's `certs` phase (subjects, key usages, ten years for a CA, one for a client). The peer CA has its one
+//! purpose ([`nodeimg_contract::peer`]): its key stays in the cluster's folder, no node ever holds it.
 
-use super::ClusterError;
+use super::authority::{Authority, Leaf, Purpose};
+use super::{ClusterError, keys};
 use jiff::Timestamp;
-use nodeimg_contract::seed::{KeyPair as SeedKeyPair, Pki as SeedPki};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+use nodeimg_contract::image::Role;
+use nodeimg_contract::peer;
+use nodeimg_contract::seed::{
+    ExternalEtcd, KeyAlgorithm, KeyPair as SeedKeyPair, PeerIdentity, Pki as SeedPki,
 };
-use std::time::Duration;
+use rcgen::KeyPair;
+use std::path::{Path, PathBuf};
 
-const BACKDATED: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
-const CA_DAYS: u32 = 3_650;
-const CLIENT_DAYS: u32 = 365;
+const ADMIN_DAYS: u32 = 365;
+/// Nobody renews these on a node: they hold as long as the CAs.
+const NODE_DAYS: u32 = 3_650;
+const LARGEST_FILE: u64 = 1 << 20;
 
-struct Ca {
-    params: CertificateParams,
-    pem: String,
-    key: KeyPair,
-}
+/// Files of an authority below kubeadm's certificates folder, and its common name.
+const ROOT: (&str, &str) = ("ca", "kubernetes");
+const ETCD: (&str, &str) = ("etcd/ca", "etcd-ca");
+const FRONT_PROXY: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
+const PEER: &str = "peer-ca";
 
 /// A cluster's CAs and the key of its service accounts.
 pub struct Pki {
-    root: Ca,
-    etcd: Ca,
-    front_proxy: Ca,
+    root: Authority,
+    etcd: Authority,
+    front_proxy: Authority,
+    peer: Authority,
     service_account: KeyPair,
-}
-
-/// A client certificate and its key, PEM.
-pub struct Client {
-    /// Certificate.
-    pub certificate: String,
-    /// Private key.
-    pub key: String,
-}
-
-/// Makes them anew.
-pub fn make(now: Timestamp) -> Result<Pki, ClusterError> {
-    Ok(Pki {
-        root: ca("kubernetes", now)?,
-        etcd: ca("etcd-ca", now)?,
-        front_proxy: ca("front-proxy-ca", now)?,
-        service_account: key("service-account")?,
-    })
+    algorithm: KeyAlgorithm,
 }
 
 impl Pki {
-    /// The CA of the API server and its clients, PEM.
+    /// Takes what lies in `brought` by kubeadm's names, and makes the rest anew.
+    pub fn make(
+        cluster: &str,
+        algorithm: KeyAlgorithm,
+        brought: Option<&Path>,
+        now: Timestamp,
+    ) -> Result<Self, ClusterError> {
+        let authority = |(file, name): (&str, &str)| match brought.map(|dir| bring(dir, file, now)) {
+            Some(found) => match found? {
+                Some(authority) => Ok(authority),
+                None => Authority::make(name, algorithm, now),
+            },
+            None => Authority::make(name, algorithm, now),
+        };
+        let service_account = match brought.map(bring_service_account) {
+            Some(found) => found?,
+            None => None,
+        };
+        if let Some(dir) = brought
+            && service_account.is_none()
+            && [ROOT, ETCD, FRONT_PROXY].iter().all(|(file, _)| !dir.join(format!("{file}.crt")).exists())
+        {
+            return Err(ClusterError::Brought {
+                path: dir.to_owned(),
+                cause: "it has none of ca.crt, etcd/ca.crt, front-proxy-ca.crt and sa.key".into(),
+                help: "give a folder with kubeadm's file names: ca.crt and ca.key for a CA of your own",
+            });
+        }
+        Ok(Self {
+            root: authority(ROOT)?,
+            etcd: authority(ETCD)?,
+            front_proxy: authority(FRONT_PROXY)?,
+            // P-256 whatever the others are: nodeinits alone read it.
+            peer: Authority::make(&peer::ca_name(cluster), KeyAlgorithm::EcdsaP256, now)?,
+            service_account: match service_account {
+                Some(key) => key,
+                None => keys::generate(algorithm, "service-account")?,
+            },
+            algorithm,
+        })
+    }
+
+    /// Reads what [`Pki::files`] wrote.
+    pub fn open(folder: &Path, algorithm: KeyAlgorithm, now: Timestamp) -> Result<Self, ClusterError> {
+        let missing = |file: &str| ClusterError::Brought {
+            path: folder.join(file),
+            cause: "it is missing".into(),
+            help: "restore the cluster's folder from a backup: without its keys no node can be added",
+        };
+        let authority = |file: &str| bring(folder, file, now)?.ok_or_else(|| missing(&format!("{file}.crt")));
+        Ok(Self {
+            root: authority(ROOT.0)?,
+            etcd: authority(ETCD.0)?,
+            front_proxy: authority(FRONT_PROXY.0)?,
+            peer: authority(PEER)?,
+            service_account: bring_service_account(folder)?.ok_or_else(|| missing("sa.key"))?,
+            algorithm,
+        })
+    }
+
+    /// The CA of the API server and its clients, with its chain; PEM.
     pub fn root_certificate(&self) -> &str {
-        &self.root.pem
+        self.root.chain()
     }
 
-    /// As it stands in a control plane's seed.
-    pub fn for_seed(&self) -> SeedPki {
-        let pair = |ca: &Ca| Some(SeedKeyPair { certificate: ca.pem.clone(), key: ca.key.serialize_pem() });
-        SeedPki {
-            ca: pair(&self.root),
-            front_proxy_ca: pair(&self.front_proxy),
-            etcd_ca: pair(&self.etcd),
-            service_account: Some(SeedKeyPair {
-                certificate: self.service_account.public_key_pem(),
-                key: self.service_account.serialize_pem(),
+    /// What a node of this role holds; `external`: etcd does not run beside the API servers.
+    pub fn for_seed(&self, role: Role, external: bool) -> Option<SeedPki> {
+        match role {
+            Role::ControlPlane => Some(SeedPki {
+                ca: Some(self.root.for_seed()),
+                front_proxy_ca: Some(self.front_proxy.for_seed()),
+                etcd_ca: (!external).then(|| self.etcd.for_seed()),
+                service_account: Some(SeedKeyPair {
+                    certificate: self.service_account.public_key_pem(),
+                    key: self.service_account.serialize_pem(),
+                }),
             }),
+            Role::Etcd => Some(SeedPki { etcd_ca: Some(self.etcd.for_seed()), ..SeedPki::default() }),
+            Role::Worker | Role::Lb => None,
         }
     }
 
-    /// Path below kubeadm's certificates folder, PEM, and whether it is a secret.
-    pub fn files(&self) -> Vec<(&'static str, String, bool)> {
-        let mut files = Vec::new();
-        for (crt, key, ca) in [
-            ("ca.crt", "ca.key", &self.root),
-            ("etcd/ca.crt", "etcd/ca.key", &self.etcd),
-            ("front-proxy-ca.crt", "front-proxy-ca.key", &self.front_proxy),
-        ] {
-            files.push((crt, ca.pem.clone(), false));
-            files.push((key, ca.key.serialize_pem(), true));
-        }
-        files.push(("sa.pub", self.service_account.public_key_pem(), false));
-        files.push(("sa.key", self.service_account.serialize_pem(), true));
-        files
+    /// A node's identity towards other nodeinits.
+    pub fn peer_identity(
+        &self,
+        node: &str,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<PeerIdentity, ClusterError> {
+        let purpose = Purpose {
+            name: node,
+            organisation: &peer::organisation(role),
+            dns: vec![peer::server_name(node)],
+            server: true,
+            days: NODE_DAYS,
+            algorithm: KeyAlgorithm::EcdsaP256,
+        };
+        let identity = self.peer.issue(&purpose, now)?.for_seed();
+        Ok(PeerIdentity { ca: self.peer.chain().to_owned(), identity })
+    }
+
+    /// The API server's way to an etcd on other nodes (kubeadm's name for the client).
+    pub fn external_etcd(
+        &self,
+        endpoints: Vec<String>,
+        now: Timestamp,
+    ) -> Result<ExternalEtcd, ClusterError> {
+        let purpose = Purpose {
+            name: "kube-apiserver-etcd-client",
+            organisation: "",
+            dns: Vec::new(),
+            server: false,
+            days: NODE_DAYS,
+            algorithm: self.algorithm,
+        };
+        let client = self.etcd.issue(&purpose, now)?.for_seed();
+        Ok(ExternalEtcd { endpoints, ca: self.etcd.chain().to_owned(), client })
     }
 
     /// The administrator, by kubeadm's own group for one.
-    pub fn admin(&self, now: Timestamp) -> Result<Client, ClusterError> {
-        const NAME: &str = "kubernetes-admin";
-        let key = key(NAME)?;
-        let mut params = params(NAME, now, CLIENT_DAYS)?;
-        params.distinguished_name.push(DnType::OrganizationName, "kubeadm:cluster-admins");
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        let issuer = Issuer::from_params(&self.root.params, &self.root.key);
-        let certificate = params.signed_by(&key, &issuer).map_err(|error| failed(NAME, &error))?;
-        Ok(Client { certificate: certificate.pem(), key: key.serialize_pem() })
+    pub fn admin(&self, now: Timestamp) -> Result<Leaf, ClusterError> {
+        let purpose = Purpose {
+            name: "kubernetes-admin",
+            organisation: "kubeadm:cluster-admins",
+            dns: Vec::new(),
+            server: false,
+            days: ADMIN_DAYS,
+            algorithm: self.algorithm,
+        };
+        self.root.issue(&purpose, now)
+    }
+
+    /// Path below kubeadm's certificates folder, PEM, and whether it is a secret.
+    pub fn files(&self) -> Vec<(PathBuf, String, bool)> {
+        let mut files = Vec::new();
+        for (file, ca) in [
+            (ROOT.0, &self.root),
+            (ETCD.0, &self.etcd),
+            (FRONT_PROXY.0, &self.front_proxy),
+            (PEER, &self.peer),
+        ] {
+            files.push((format!("{file}.crt").into(), ca.chain().to_owned(), false));
+            files.push((format!("{file}.key").into(), ca.key().to_owned(), true));
+        }
+        files.push(("sa.pub".into(), self.service_account.public_key_pem(), false));
+        files.push(("sa.key".into(), self.service_account.serialize_pem(), true));
+        files
     }
 }
 
-fn ca(name: &str, now: Timestamp) -> Result<Ca, ClusterError> {
-    let key = key(name)?;
-    let mut params = params(name, now, CA_DAYS)?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyEncipherment,
-        KeyUsagePurpose::KeyCertSign,
-    ];
-    let dns = name.try_into().map_err(|error| failed(name, &error))?;
-    params.subject_alt_names = vec![SanType::DnsName(dns)];
-    let pem = params.self_signed(&key).map_err(|error| failed(name, &error))?.pem();
-    Ok(Ca { params, pem, key })
+/// `FILE.crt` and `FILE.key` of a folder; none if neither is there.
+fn bring(folder: &Path, file: &str, now: Timestamp) -> Result<Option<Authority>, ClusterError> {
+    let (crt, key) = (folder.join(format!("{file}.crt")), folder.join(format!("{file}.key")));
+    match (crt.exists(), key.exists()) {
+        (false, false) => Ok(None),
+        (true, true) => Authority::bring(&crt, &read(&crt)?, &read(&key)?, now).map(Some),
+        (there, _) => Err(ClusterError::Brought {
+            path: if there { key } else { crt },
+            cause: "it is missing, and its other half is there".into(),
+            help: "bring certificate and key: control planes sign with the cluster's CAs",
+        }),
+    }
 }
 
-fn key(subject: &str) -> Result<KeyPair, ClusterError> {
-    KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|error| failed(subject, &error))
+fn bring_service_account(folder: &Path) -> Result<Option<KeyPair>, ClusterError> {
+    let path = folder.join("sa.key");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let help = "give kubeadm's sa.key, or leave it out to have one made";
+    keys::parse(&read(&path)?).map(Some).map_err(|cause| ClusterError::Brought {
+        path,
+        cause: cause.into(),
+        help,
+    })
 }
 
-fn params(name: &str, now: Timestamp, days: u32) -> Result<CertificateParams, ClusterError> {
-    let since_1970 = u64::try_from(now.as_second()).map_err(|_| ClusterError::Certificate {
-        subject: name.to_owned(),
-        cause: "this machine's clock is before 1970".into(),
-    })?;
-    let at = |seconds: Duration| rcgen::date_time_ymd(1970, 1, 1) + seconds;
-    let begin = Duration::from_secs(since_1970).saturating_sub(BACKDATED);
-    let mut params = CertificateParams::default();
-    params.not_before = at(begin);
-    params.not_after = at(begin + DAY * days);
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    Ok(params)
-}
-
-fn failed(subject: &str, error: &rcgen::Error) -> ClusterError {
-    ClusterError::Certificate { subject: subject.to_owned(), cause: error.to_string() }
+fn read(path: &Path) -> Result<String, ClusterError> {
+    let bad = |cause: String| ClusterError::Brought {
+        path: path.to_owned(),
+        cause,
+        help: "give a PEM file of at most 1 MiB that you may read",
+    };
+    let size = path.metadata().map_err(|e| bad(e.to_string()))?.len();
+    if size > LARGEST_FILE {
+        return Err(bad(format!("it has {size} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))
 }

@@ -1,35 +1,32 @@
 //! The documents of one node's seed, in contract's types.
 
 use super::ClusterError;
-use super::spec::{Checked, ClusterSpec, NodeNetwork};
+use super::pki::Pki;
+use super::spec::{Checked, ClusterSpec, NodeWish};
 use jiff::Timestamp;
-use nodeimg_contract::birth::{Method, Permit};
+use nodeimg_contract::birth::Permit;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{
-    BootstrapToken, ControlPlane, Endpoint, EndpointMode, Formation, Kubernetes, MetaData, NodeSeed,
-    NodeSettings, Ntp, Pki, UserData,
+    BootstrapToken, ControlPlane, Endpoint, Formation, Join, KeyAlgorithm, Kubernetes, MetaData, NodeSeed,
+    Ntp, UserData,
 };
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// What all nodes of a cluster share and nobody else may know.
-pub struct Secrets {
-    permit: Permit,
-    token: BootstrapToken,
-    pki: Pki,
-}
+/// Port of etcd's clients.
+const ETCD_CLIENTS: u16 = 2379;
 
-impl Secrets {
-    /// A new permit and a new bootstrap token, both until the permit ends.
-    pub fn new(cluster: &str, ends: Timestamp, pki: Pki) -> Result<Self, ClusterError> {
-        let nonce = hex::encode(random::<16>()?);
-        Ok(Self {
-            permit: Permit { cluster: cluster.to_owned(), nonce, not_after: ends },
-            token: BootstrapToken { token: token()?, expires: ends },
-            pki,
-        })
-    }
+/// What a node is given beside the spec.
+pub struct Given<'a> {
+    /// The authorities.
+    pub pki: &'a Pki,
+    /// Leave for a birth, for those who take part in one.
+    pub permit: Option<&'a Permit>,
+    /// Tokens of all nodes that join: control planes keep them valid.
+    pub tokens: &'a [BootstrapToken],
+    /// This node's own token.
+    pub own_token: Option<&'a BootstrapToken>,
 }
 
 /// The texts of a seed.
@@ -48,6 +45,21 @@ impl SeedDocuments {
             ("network-config", &self.network_config),
         ]
     }
+
+    /// From user-data and the text of network-config; the instance is a new one.
+    pub fn new(name: &str, user_data: &UserData, network_config: String) -> Result<Self, ClusterError> {
+        let meta_data = MetaData {
+            // Another seed of the same node is another instance: cloud-init's rule for running things once.
+            instance_id: Some(format!("{name}-{}", &hex::encode(random::<4>()?))),
+            local_hostname: Some(name.to_owned()),
+            other: BTreeMap::new(),
+        };
+        Ok(Self {
+            meta_data: yaml("meta-data", &meta_data)?,
+            user_data: format!("#cloud-config\n{}", yaml("user-data", user_data)?),
+            network_config,
+        })
+    }
 }
 
 /// A random UUID (version 4).
@@ -55,71 +67,101 @@ pub fn uuid() -> Result<String, ClusterError> {
     Ok(uuid::Builder::from_random_bytes(random()?).into_uuid().to_string())
 }
 
+/// A new permit.
+pub fn permit(cluster: &str, not_after: Timestamp) -> Result<Permit, ClusterError> {
+    Ok(Permit { cluster: cluster.to_owned(), nonce: hex::encode(random::<16>()?), not_after })
+}
+
+/// A new bootstrap token.
+pub fn bootstrap_token(expires: Timestamp) -> Result<BootstrapToken, ClusterError> {
+    Ok(BootstrapToken { token: token()?, expires })
+}
+
+/// Who takes part in a birth: etcd nodes, or control planes with etcd beside them.
+pub fn takes_part(spec: &ClusterSpec, role: Role) -> bool {
+    role == if spec.external_etcd() { Role::Etcd } else { Role::ControlPlane }
+}
+
 /// Renders one node's seed.
 pub fn documents(
     spec: &ClusterSpec,
     checked: &Checked,
-    node: &ControlPlane,
-    secrets: &Secrets,
+    node: &NodeWish,
+    given: &Given<'_>,
 ) -> Result<SeedDocuments, ClusterError> {
-    let meta_data = MetaData {
-        // Another seed of the same node is another instance: cloud-init's rule for running things once.
-        instance_id: Some(format!("{}-{}", node.name, &hex::encode(random::<4>()?))),
-        local_hostname: Some(node.name.clone()),
-        other: BTreeMap::new(),
-    };
     let user_data = UserData {
         hostname: Some(node.name.clone()),
-        ssh_authorized_keys: Vec::new(),
+        ssh_authorized_keys: spec.ssh_authorized_keys.clone(),
         ntp: (!spec.ntp.is_empty()).then(|| Ntp { servers: spec.ntp.clone(), pools: Vec::new() }),
-        nodeimg: Some(node_seed(spec, checked, node, secrets)),
+        nodeimg: Some(node_seed(spec, checked, node, given)?),
         other: BTreeMap::new(),
     };
-    Ok(SeedDocuments {
-        meta_data: yaml("meta-data", &meta_data)?,
-        user_data: format!("#cloud-config\n{}", yaml("user-data", &user_data)?),
-        network_config: network_config(&spec.network),
-    })
+    SeedDocuments::new(&node.name, &user_data, spec.network_of(node).document(node.address))
 }
 
-fn node_seed(spec: &ClusterSpec, checked: &Checked, node: &ControlPlane, secrets: &Secrets) -> NodeSeed {
-    NodeSeed {
+fn node_seed(
+    spec: &ClusterSpec,
+    checked: &Checked,
+    node: &NodeWish,
+    given: &Given<'_>,
+) -> Result<NodeSeed, ClusterError> {
+    let etcd_nodes = spec.list(Role::Etcd);
+    let external = spec.external_etcd();
+    let control_plane = node.role == Role::ControlPlane;
+    let asks_peers = control_plane || node.role == Role::Etcd;
+    let born = takes_part(spec, node.role);
+    let endpoints = || etcd_nodes.iter().map(etcd_endpoint).collect();
+    Ok(NodeSeed {
         cluster: spec.name.clone(),
-        role: Role::ControlPlane,
+        role: node.role,
         issued_at: Some(spec.issued_at),
         endpoint: Endpoint {
             name: spec.endpoint_name.clone(),
             port: spec.endpoint_port,
-            mode: EndpointMode::Dns,
+            mode: checked.endpoint_mode,
             addresses: own_first(&checked.endpoint_addresses, node.address),
         },
-        control_planes: spec.control_planes.clone(),
-        formation: Some(Formation {
-            method: Method::Quorum,
-            permit: Some(secrets.permit.clone()),
+        control_planes: spec.list(Role::ControlPlane),
+        external_etcd: (control_plane && external)
+            .then(|| given.pki.external_etcd(endpoints(), spec.issued_at))
+            .transpose()?,
+        etcd_nodes: etcd_nodes.clone(),
+        peer: asks_peers
+            .then(|| given.pki.peer_identity(&node.name, node.role, spec.issued_at))
+            .transpose()?,
+        join: given.own_token.map(|token| Join {
+            ca: given.pki.root_certificate().to_owned(),
+            token: token.clone(),
+            certificate_key: None,
+        }),
+        node: node.settings.clone(),
+        formation: born.then(|| Formation {
+            method: spec.method,
+            permit: given.permit.cloned(),
             without: Vec::new(),
         }),
-        etcd_nodes: Vec::new(),
-        external_etcd: None,
-        peer: None,
-        join: None,
-        node: NodeSettings::default(),
         kubernetes: Kubernetes {
             pod_subnet: spec.pod_subnet.clone(),
             service_subnet: spec.service_subnet.clone(),
+            dns_domain: spec.dns_domain.clone(),
             schedule_on_control_planes: spec.schedule_on_control_planes,
+            encryption_algorithm: Some(spec.keys).filter(|k| *k != KeyAlgorithm::default()),
             ..Kubernetes::default()
         },
-        pki: Some(secrets.pki.clone()),
-        bootstrap_tokens: vec![secrets.token.clone()],
+        pki: given.pki.for_seed(node.role, external),
+        bootstrap_tokens: if control_plane { given.tokens.to_vec() } else { Vec::new() },
         disk: None,
-    }
+    })
+}
+
+fn etcd_endpoint(node: &ControlPlane) -> String {
+    format!("https://{}", SocketAddr::new(node.address, ETCD_CLIENTS))
 }
 
 /// A control plane asks its own API server first.
-fn own_first(addresses: &[IpAddr], own: IpAddr) -> Vec<IpAddr> {
+fn own_first(addresses: &[IpAddr], own: Option<IpAddr>) -> Vec<IpAddr> {
     let mut sorted = addresses.to_vec();
-    sorted.sort_by_key(|address| *address != own);
+    sorted.sort_by_key(|address| Some(*address) != own);
     sorted
 }
 
@@ -127,25 +169,6 @@ fn yaml<T: serde::Serialize>(document: &'static str, value: &T) -> Result<String
     serde_saphyr::to_string(value)
         .map(|text| if text.ends_with('\n') { text } else { text + "\n" })
         .map_err(|error| ClusterError::Render { document, cause: error.to_string() })
-}
-
-/// cloud-init's version 2. Debian names every Ethernet link with an `e`.
-fn network_config(network: &NodeNetwork) -> String {
-    let head = "version: 2\nethernets:\n  uplink:\n    match:\n      name: \"e*\"\n";
-    match network {
-        NodeNetwork::Dhcp => format!("{head}    dhcp4: true\n"),
-        NodeNetwork::Static { address, gateway, dns } => {
-            let mut text = format!("{head}    addresses:\n    - \"{address}\"\n");
-            if let Some(gateway) = gateway {
-                text.push_str(&format!("    routes:\n    - to: default\n      via: \"{gateway}\"\n"));
-            }
-            if !dns.is_empty() {
-                text.push_str("    nameservers:\n      addresses:\n");
-                text.extend(dns.iter().map(|server| format!("      - \"{server}\"\n")));
-            }
-            text
-        }
-    }
 }
 
 fn random<const N: usize>() -> Result<[u8; N], ClusterError> {
@@ -191,6 +214,6 @@ mod tests {
     #[test]
     fn own_address_first() {
         let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().expect("an address"));
-        assert_eq!(own_first(&[a, b], b), [b, a]);
+        assert_eq!(own_first(&[a, b], Some(b)), [b, a]);
     }
 }

@@ -1,58 +1,86 @@
 //! What was asked for, and whether it makes sense.
 
-use super::ClusterError;
+use super::{ClusterError, NodeNetwork};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
-use nodeimg_contract::seed::ControlPlane;
+use nodeimg_contract::birth::Method;
+use nodeimg_contract::image::Role;
+use nodeimg_contract::seed::{ControlPlane, EndpointMode, KeyAlgorithm, NodeSettings};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// How a node gets its address.
+/// A node to make a seed for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeNetwork {
-    /// DHCPv4 on every Ethernet link.
-    Dhcp,
-    /// The same address at every boot.
-    Static {
-        /// With its prefix length.
-        address: IpNet,
-        /// Default route.
-        gateway: Option<IpAddr>,
-        /// DNS servers.
-        dns: Vec<IpAddr>,
-    },
+pub struct NodeWish {
+    /// Its name.
+    pub name: String,
+    /// What it is to be.
+    pub role: Role,
+    /// Control planes and etcd nodes have one; for others it is known only if the network is static.
+    pub address: Option<IpAddr>,
+    /// None: the cluster's.
+    pub network: Option<NodeNetwork>,
+    /// Labels, taints, kubelet settings.
+    pub settings: NodeSettings,
 }
 
-/// A cluster to make.
+impl NodeWish {
+    /// A node with every default.
+    pub fn new(name: &str, role: Role, address: Option<IpAddr>) -> Self {
+        Self { name: name.to_owned(), role, address, network: None, settings: NodeSettings::default() }
+    }
+}
+
+/// A cluster to make, or one that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSpec {
     /// Its name.
     pub name: String,
+    /// Its UUID; none until it is made.
+    pub uuid: Option<String>,
     /// The folder to make; must not exist.
     pub out: PathBuf,
-    /// Its control planes.
-    pub control_planes: Vec<ControlPlane>,
+    /// Its nodes.
+    pub nodes: Vec<NodeWish>,
     /// A DNS name.
     pub endpoint_name: String,
     /// TCP port.
     pub endpoint_port: u16,
-    /// For `/etc/hosts`; empty: the control planes' addresses.
+    /// What answers; none: balancers if there are any, else the control planes themselves.
+    pub endpoint_mode: Option<EndpointMode>,
+    /// For `/etc/hosts`; empty: the balancers' addresses, or the control planes'.
     pub endpoint_addresses: Vec<IpAddr>,
     /// kubeadm's `networking.podSubnet`.
     pub pod_subnet: Option<String>,
     /// kubeadm's `networking.serviceSubnet`.
     pub service_subnet: Option<String>,
+    /// kubeadm's `networking.dnsDomain`.
+    pub dns_domain: Option<String>,
     /// Time servers.
     pub ntp: Vec<String>,
-    /// How long the permit holds.
-    pub permit_lifetime: SignedDuration,
+    /// Public keys of `root`.
+    pub ssh_authorized_keys: Vec<String>,
+    /// How participants of the birth are chosen.
+    pub method: Method,
+    /// Of CAs and of the keys that nodes make.
+    pub keys: KeyAlgorithm,
+    /// CAs that are brought along, by kubeadm's file names.
+    pub ca_dir: Option<PathBuf>,
+    /// How long the permit holds; none: no permit, the nodes can only join.
+    pub permit_lifetime: Option<SignedDuration>,
+    /// How long tokens of joining nodes hold.
+    pub token_lifetime: SignedDuration,
     /// No taint on control planes.
     pub schedule_on_control_planes: bool,
-    /// Addresses of the nodes.
+    /// How nodes get their addresses.
     pub network: NodeNetwork,
     /// Now.
     pub issued_at: Timestamp,
 }
+
+/// A week: time enough for machines to arrive.
+pub const LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl ClusterSpec {
     /// A cluster with every default: what the first command of the README needs.
@@ -62,21 +90,52 @@ impl ClusterSpec {
         control_planes: Vec<ControlPlane>,
         endpoint_name: &str,
     ) -> Self {
+        let node = |n: ControlPlane| NodeWish::new(&n.name, Role::ControlPlane, Some(n.address));
         Self {
             name: name.to_owned(),
+            uuid: None,
             out,
-            control_planes,
+            nodes: control_planes.into_iter().map(node).collect(),
             endpoint_name: endpoint_name.to_owned(),
             endpoint_port: 6443,
+            endpoint_mode: None,
             endpoint_addresses: Vec::new(),
             pod_subnet: None,
             service_subnet: None,
+            dns_domain: None,
             ntp: Vec::new(),
-            permit_lifetime: SignedDuration::from_hours(7 * 24),
+            ssh_authorized_keys: Vec::new(),
+            method: Method::Quorum,
+            keys: KeyAlgorithm::default(),
+            ca_dir: None,
+            permit_lifetime: Some(LIFETIME),
+            token_lifetime: LIFETIME,
             schedule_on_control_planes: false,
             network: NodeNetwork::Dhcp,
             issued_at: Timestamp::now(),
         }
+    }
+
+    /// Nodes of a role, in the order in which they were given.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &NodeWish> {
+        self.nodes.iter().filter(move |n| n.role == role)
+    }
+
+    /// Name and address of the nodes of a role, as seeds list them.
+    pub fn list(&self, role: Role) -> Vec<ControlPlane> {
+        self.of(role)
+            .filter_map(|n| n.address.map(|address| ControlPlane { name: n.name.clone(), address }))
+            .collect()
+    }
+
+    /// Whether etcd runs on nodes of its own.
+    pub fn external_etcd(&self) -> bool {
+        self.of(Role::Etcd).next().is_some()
+    }
+
+    /// A node's own words on its network, or the cluster's.
+    pub fn network_of<'a>(&'a self, node: &'a NodeWish) -> &'a NodeNetwork {
+        node.network.as_ref().unwrap_or(&self.network)
     }
 }
 
@@ -84,106 +143,165 @@ impl ClusterSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// The permit's notAfter.
-    pub permit_ends: Timestamp,
+    pub permit_ends: Option<Timestamp>,
+    /// The tokens' end.
+    pub tokens_end: Timestamp,
+    /// What answers behind the endpoint.
+    pub endpoint_mode: EndpointMode,
     /// For `/etc/hosts`.
     pub endpoint_addresses: Vec<IpAddr>,
 }
 
-/// A permit holds at least a minute, at most a year.
-const LONGEST_PERMIT: SignedDuration = SignedDuration::from_hours(366 * 24);
+/// A permit or token holds at least a minute, at most a year.
+const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+const SHORT: &str = "use a to z, 0 to 9 and \"-\", at most 63 of them, with a letter or digit at both ends";
+
+fn value(what: &'static str, value: &str, wanted: &'static str, help: &'static str) -> ClusterError {
+    ClusterError::Value { what, value: value.to_owned(), wanted, help }
+}
 
 impl ClusterSpec {
     /// Refuses what cannot become a cluster.
     pub(super) fn check(&self) -> Result<Checked, ClusterError> {
-        const SHORT: &str =
-            "use a to z, 0 to 9 and \"-\", at most 63 of them, with a letter or digit at both ends";
-        let value =
-            |what, value: &str, wanted, help| ClusterError::Value { what, value: value.into(), wanted, help };
         if !is_label(&self.name) {
             return Err(value("cluster name", &self.name, "an RFC 1123 label", SHORT));
         }
-        match self.control_planes.len() {
-            1 => {}
-            0 => {
-                return Err(value(
-                    "list of control planes",
-                    "",
-                    "a list with one node",
-                    "give --control-plane NAME=ADDRESS",
-                ));
+        self.check_lists()?;
+        self.check_nodes()?;
+        self.check_endpoint()?;
+        let networks = self.check_networks()?;
+        self.check_static()?;
+        for address in self.nodes.iter().filter_map(|n| n.address) {
+            if networks.iter().any(|net| net.contains(&address)) {
+                let help = "choose --pod-subnet and --service-subnet apart from the nodes' network";
+                let text = address.to_string();
+                return Err(value("node address", &text, "outside the pod and service networks", help));
             }
-            n if n % 2 == 0 => return Err(ClusterError::Even(n)),
-            n => return Err(ClusterError::NotYet(n)),
         }
-        for node in &self.control_planes {
+        let ends = |what, lifetime: SignedDuration, help| {
+            let sensible = lifetime >= SignedDuration::from_mins(1) && lifetime <= LONGEST;
+            let ends = self.issued_at.checked_add(lifetime).ok().filter(|_| sensible);
+            ends.ok_or_else(|| value(what, &format!("{lifetime:#}"), "between a minute and a year", help))
+        };
+        let permit = |t| ends("permit lifetime", t, "give --permit-ttl like 7d or 12h");
+        let balancers: Vec<IpAddr> = self.of(Role::Lb).filter_map(|n| n.address).collect();
+        let mode = match self.endpoint_mode {
+            Some(mode) => mode,
+            None if self.of(Role::Lb).next().is_some() => EndpointMode::External,
+            None => EndpointMode::Dns,
+        };
+        Ok(Checked {
+            permit_ends: self.permit_lifetime.map(permit).transpose()?,
+            tokens_end: ends("token lifetime", self.token_lifetime, "give --token-ttl like 7d or 12h")?,
+            endpoint_mode: mode,
+            endpoint_addresses: match (self.endpoint_addresses.is_empty(), mode) {
+                (false, _) => self.endpoint_addresses.clone(),
+                (true, EndpointMode::Dns) => self.of(Role::ControlPlane).filter_map(|n| n.address).collect(),
+                // Somebody else's balancer is found by DNS.
+                (true, EndpointMode::External) => balancers,
+            },
+        })
+    }
+
+    fn check_lists(&self) -> Result<(), ClusterError> {
+        let counts = [
+            ("control planes", self.of(Role::ControlPlane).count()),
+            ("etcd nodes", self.of(Role::Etcd).count()),
+        ];
+        if counts[0].1 == 0 {
+            return Err(value(
+                "list of control planes",
+                "",
+                "a list with one node at least",
+                "give --control-plane NAME=ADDRESS",
+            ));
+        }
+        // Without a permit nothing is born, so nothing counts: a cluster that exists may have any number of them.
+        for (what, count) in counts {
+            match count {
+                0 | 1 | 3 | 5 => {}
+                _ if self.permit_lifetime.is_none() => {}
+                n if n % 2 == 0 => return Err(ClusterError::Even { what, count: n }),
+                n => return Err(ClusterError::TooMany { what, count: n }),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_nodes(&self) -> Result<(), ClusterError> {
+        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for node in &self.nodes {
             if !is_label(&node.name) {
                 return Err(value("node name", &node.name, "an RFC 1123 label", SHORT));
             }
-            if !is_host(node.address) {
+            if !names.insert(&node.name) {
+                return Err(ClusterError::Twice { what: "node name", value: node.name.clone() });
+            }
+            let Some(address) = node.address else {
+                if matches!(node.role, Role::ControlPlane | Role::Etcd) {
+                    let help = "give it an address: NAME=ADDRESS";
+                    return Err(value("node", &node.name, "complete", help));
+                }
+                continue;
+            };
+            if !is_host(address) {
                 let help = "give the address that other nodes reach this one at";
                 return Err(value(
                     "node address",
-                    &node.address.to_string(),
+                    &address.to_string(),
                     "an address that a node can have",
                     help,
                 ));
             }
-        }
-        self.check_endpoint()?;
-        let networks = self.check_networks()?;
-        if let NodeNetwork::Static { address, gateway, .. } = &self.network {
-            let own = self.control_planes.iter().any(|node| node.address == address.addr());
-            if !own {
-                let help = "give --network the address of --control-plane, with its prefix length";
-                return Err(value("static address", &address.to_string(), "the control plane's", help));
+            if !addresses.insert(address) {
+                return Err(ClusterError::Twice { what: "node address", value: address.to_string() });
             }
-            if let Some(outside) = gateway.filter(|gateway| !address.contains(gateway)) {
+        }
+        Ok(())
+    }
+
+    fn check_static(&self) -> Result<(), ClusterError> {
+        for node in &self.nodes {
+            let network = self.network_of(node);
+            let NodeNetwork::Static { address, gateway, .. } = network else { continue };
+            let Some(own) = node.address else {
+                let help = "a static network needs the node's address: NAME=ADDRESS";
+                return Err(value("node", &node.name, "complete", help));
+            };
+            if address.is_some_and(|address| address != own) {
+                let help = match self.nodes.len() {
+                    1 => "give --network the address of --control-plane, with its prefix length",
+                    _ => "write static:/PREFIX,GATEWAY,DNS: each node takes its own address",
+                };
+                return Err(value("static address", &network.to_string(), "the node's own", help));
+            }
+            if !network.reaches_gateway(own) {
                 let help = "a gateway lies in the network of the static address; check the prefix length";
-                return Err(value("gateway", &outside.to_string(), "in the node's network", help));
+                let text = gateway.map(|g| g.to_string()).unwrap_or_default();
+                return Err(value("gateway", &text, "in the node's network", help));
             }
         }
-        for node in &self.control_planes {
-            if networks.iter().any(|net| net.contains(&node.address)) {
-                let help = "choose --pod-subnet and --service-subnet apart from the nodes' network";
-                let text = node.address.to_string();
-                return Err(value("node address", &text, "outside the pod and service networks", help));
-            }
-        }
-        let lifetime = self.permit_lifetime;
-        let ends = self.issued_at.checked_add(lifetime).ok();
-        let sensible = lifetime >= SignedDuration::from_mins(1) && lifetime <= LONGEST_PERMIT;
-        let Some(permit_ends) = ends.filter(|_| sensible) else {
-            let help = "give --permit-lifetime like 7d or 12h";
-            return Err(value(
-                "permit lifetime",
-                &format!("{lifetime:#}"),
-                "between a minute and a year",
-                help,
-            ));
-        };
-        let endpoint_addresses = match self.endpoint_addresses.is_empty() {
-            true => self.control_planes.iter().map(|node| node.address).collect(),
-            false => self.endpoint_addresses.clone(),
-        };
-        Ok(Checked { permit_ends, endpoint_addresses })
+        Ok(())
     }
 
     fn check_endpoint(&self) -> Result<(), ClusterError> {
         let name = &self.endpoint_name;
-        let value =
-            |wanted, help| ClusterError::Value { what: "endpoint", value: name.clone(), wanted, help };
         if name.parse::<IpAddr>().is_ok() || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
             let help =
                 "an endpoint outlives every address: give a name, and its addresses with --endpoint-address";
-            return Err(value("a DNS name", help));
+            return Err(value("endpoint", name, "a DNS name", help));
         }
-        let labels: Vec<&str> = name.split('.').collect();
-        let digits = labels.last().is_some_and(|last| last.bytes().all(|c| c.is_ascii_digit()));
-        if name.len() > 253 || digits || !labels.iter().all(|label| is_label(label)) {
-            return Err(value("a DNS name", "give --endpoint NAME[:PORT], like api.kube.example.net:6443"));
+        if !is_dns_name(name) {
+            let help = "give --endpoint NAME[:PORT], like api.kube.example.net:6443";
+            return Err(value("endpoint", name, "a DNS name", help));
         }
         if self.endpoint_port == 0 {
-            return Err(value("a name with a port", "give a port between 1 and 65535, or none for 6443"));
+            let help = "give a port between 1 and 65535, or none for 6443";
+            return Err(value("endpoint", name, "a name with a port", help));
+        }
+        if let Some(domain) = self.dns_domain.as_ref().filter(|d| !is_dns_name(d)) {
+            return Err(value("dns-domain", domain, "a DNS name", "give it like cluster.local"));
         }
         Ok(())
     }
@@ -195,13 +313,15 @@ impl ClusterSpec {
             ("service subnet", self.service_subnet.as_deref().unwrap_or("10.96.0.0/12")),
         ];
         for (what, text) in said {
-            let value = |wanted, help| ClusterError::Value { what, value: text.to_owned(), wanted, help };
-            let net: IpNet = text.parse().map_err(|_| value("a network", "give it like 10.244.0.0/16"))?;
+            let net: IpNet =
+                text.parse().map_err(|_| value(what, text, "a network", "give it like 10.244.0.0/16"))?;
             if net.trunc() != net {
-                return Err(value("a network", "clear the bits behind the prefix, as in 10.244.0.0/16"));
+                let help = "clear the bits behind the prefix, as in 10.244.0.0/16";
+                return Err(value(what, text, "a network", help));
             }
             if networks.iter().any(|other| other.contains(&net) || net.contains(other)) {
-                return Err(value("apart from the pod subnet", "choose networks that do not overlap"));
+                let help = "choose networks that do not overlap";
+                return Err(value(what, text, "apart from the pod subnet", help));
             }
             networks.push(net);
         }
@@ -215,6 +335,13 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(inner)
         && !text.starts_with('-')
         && !text.ends_with('-')
+}
+
+/// A top-level domain is not all digits (RFC 3696): such a text is a mistyped address.
+fn is_dns_name(text: &str) -> bool {
+    let labels: Vec<&str> = text.split('.').collect();
+    let digits = labels.last().is_some_and(|last| last.bytes().all(|c| c.is_ascii_digit()));
+    text.len() <= 253 && !digits && labels.iter().all(|label| is_label(label))
 }
 
 fn is_host(address: IpAddr) -> bool {

@@ -1,9 +1,14 @@
+use super::spec::NodeWish;
 use super::*;
-use nodeimg_contract::image::Role;
+use jiff::Timestamp;
 use nodeimg_contract::seed::{MetaData, UserData};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use x509_parser::pem::parse_x509_pem;
+
+mod folders;
+mod roles;
 
 fn control_plane(name: &str, address: std::net::IpAddr) -> nodeimg_contract::seed::ControlPlane {
     nodeimg_contract::seed::ControlPlane { name: name.to_owned(), address }
@@ -42,7 +47,7 @@ fn what_was_written_reads_back() {
     let permit = seed.formation.expect("formation").permit.expect("a permit");
     assert_eq!((permit.nonce.len(), &permit.cluster), (32, &made.uuid));
     assert_eq!(permit.not_after.to_string(), "2026-11-29T12:00:00Z");
-    assert_eq!(seed.bootstrap_tokens.len(), 1);
+    assert!(seed.bootstrap_tokens.is_empty(), "nobody joins this cluster");
     let meta = std::fs::read_to_string(made.nodes[0].seed_folder.join("meta-data")).expect("meta-data");
     let meta: MetaData = serde_saphyr::from_str(&meta).expect("YAML");
     assert_eq!(meta.local_hostname.as_deref(), Some("cp1"));
@@ -118,7 +123,7 @@ fn secrets_are_for_their_owner_alone() {
             assert_eq!(mode, if public { 0o644 } else { 0o600 }, "{}", path.display());
         }
     }
-    assert_eq!(files, 13);
+    assert_eq!(files, 16);
 }
 
 #[test]
@@ -149,9 +154,8 @@ fn what_is_printed_says_where_and_holds_no_secret() {
     let (folder, made) = made();
     let printed = made.to_string();
     let seed = user_data(&made).nodeimg.expect("our key");
-    let token = seed.bootstrap_tokens[0].token.clone();
     let nonce = seed.formation.expect("formation").permit.expect("a permit").nonce;
-    assert!(!printed.contains(&token) && !printed.contains(&nonce) && !printed.contains("PRIVATE"));
+    assert!(!printed.contains(&nonce) && !printed.contains("PRIVATE"));
     let printed = printed.replace(&folder.path().display().to_string(), "").replace(&made.uuid, "UUID");
     insta::assert_snapshot!(printed);
 }
@@ -160,36 +164,51 @@ fn what_is_printed_says_where_and_holds_no_secret() {
 fn what_cannot_become_a_cluster_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let good = || spec(folder.path().join("lab"));
-    let node = |name: &str, address: &str| control_plane(name, address.parse().expect("an address"));
+    let node = |name: &str, address: &str| {
+        NodeWish::new(name, Role::ControlPlane, Some(address.parse().expect("an address")))
+    };
     let nodes =
         |n: usize| (1..=n).map(|i| node(&format!("cp{i}"), &format!("192.0.2.{i}"))).collect::<Vec<_>>();
+    let with = |more: NodeWish| [nodes(1), vec![more]].concat();
     let net = |text: &str| Some(text.to_owned());
-    let fixed = |address: &str| NodeNetwork::Static {
-        address: address.parse().expect("a network"),
-        gateway: Some("192.0.2.1".parse().expect("an address")),
-        dns: vec![],
-    };
+    let fixed = |network: &str| network.parse::<NodeNetwork>().expect("a network");
     let cases = [
         ("exists", ClusterSpec { out: folder.path().to_owned(), ..good() }),
-        ("even", ClusterSpec { control_planes: nodes(2), ..good() }),
-        ("even", ClusterSpec { control_planes: nodes(4), ..good() }),
-        ("yet", ClusterSpec { control_planes: nodes(3), ..good() }),
-        ("yet", ClusterSpec { control_planes: nodes(5), ..good() }),
-        ("a list", ClusterSpec { control_planes: vec![], ..good() }),
+        ("even", ClusterSpec { nodes: nodes(2), ..good() }),
+        ("even", ClusterSpec { nodes: nodes(4), ..good() }),
+        ("too many", ClusterSpec { nodes: nodes(7), ..good() }),
+        ("twice", ClusterSpec { nodes: with(NodeWish::new("cp1", Role::Worker, None)), ..good() }),
+        (
+            "twice",
+            ClusterSpec {
+                nodes: with(NodeWish::new("w1", Role::Worker, "192.0.2.1".parse().ok())),
+                ..good()
+            },
+        ),
+        ("complete", ClusterSpec { nodes: with(NodeWish::new("etcd1", Role::Etcd, None)), ..good() }),
+        (
+            "complete",
+            ClusterSpec {
+                nodes: with(NodeWish::new("w1", Role::Worker, None)),
+                network: fixed("static:/24"),
+                ..good()
+            },
+        ),
+        ("a list", ClusterSpec { nodes: vec![], ..good() }),
         ("a DNS name", ClusterSpec { endpoint_name: "192.0.2.10".into(), ..good() }),
         ("a DNS name", ClusterSpec { endpoint_name: "[2001:db8::1]".into(), ..good() }),
         ("a DNS name", ClusterSpec { endpoint_name: "api..example".into(), ..good() }),
         ("a DNS name", ClusterSpec { endpoint_name: "192.0.2.300".into(), ..good() }),
         ("a name with a port", ClusterSpec { endpoint_port: 0, ..good() }),
         ("RFC 1123", ClusterSpec { name: "Lab".into(), ..good() }),
-        ("RFC 1123", ClusterSpec { control_planes: vec![node("cp_1", "192.0.2.1")], ..good() }),
-        ("can have", ClusterSpec { control_planes: vec![node("cp1", "127.0.0.1")], ..good() }),
-        ("outside", ClusterSpec { control_planes: vec![node("cp1", "10.244.1.1")], ..good() }),
+        ("RFC 1123", ClusterSpec { nodes: vec![node("cp_1", "192.0.2.1")], ..good() }),
+        ("can have", ClusterSpec { nodes: vec![node("cp1", "127.0.0.1")], ..good() }),
+        ("outside", ClusterSpec { nodes: vec![node("cp1", "10.244.1.1")], ..good() }),
         ("a network", ClusterSpec { pod_subnet: net("10.244.0.1/16"), ..good() }),
         ("apart", ClusterSpec { service_subnet: net("10.244.128.0/20"), ..good() }),
-        ("between", ClusterSpec { permit_lifetime: jiff::SignedDuration::ZERO, ..good() }),
-        ("the control plane's", ClusterSpec { network: fixed("192.0.2.12/24"), ..good() }),
-        ("in the node's", ClusterSpec { network: fixed("192.0.2.11/29"), ..good() }),
+        ("between", ClusterSpec { permit_lifetime: Some(jiff::SignedDuration::ZERO), ..good() }),
+        ("the node's own", ClusterSpec { network: fixed("static:192.0.2.12/24"), ..good() }),
+        ("in the node's", ClusterSpec { network: fixed("static:192.0.2.11/29,192.0.2.1"), ..good() }),
     ];
     for (wanted, spec) in cases {
         let error = new(&spec).expect_err(wanted).to_string();
@@ -201,11 +220,7 @@ fn what_cannot_become_a_cluster_is_refused() {
 #[test]
 fn a_static_network_names_the_nodes_address() {
     let folder = tempfile::tempdir().expect("a folder");
-    let network = NodeNetwork::Static {
-        address: "192.0.2.11/24".parse().expect("a network"),
-        gateway: Some("192.0.2.1".parse().expect("an address")),
-        dns: vec!["192.0.2.53".parse().expect("an address")],
-    };
+    let network = "static:/24,192.0.2.1,192.0.2.53".parse().expect("a network");
     let made = new(&ClusterSpec { network, ..spec(folder.path().join("lab")) }).expect("a cluster");
     let text = std::fs::read_to_string(made.nodes[0].seed_folder.join("network-config")).expect("a document");
     insta::assert_snapshot!(text);

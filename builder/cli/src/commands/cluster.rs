@@ -1,12 +1,18 @@
-//! `nodeimg cluster`.
+//! `nodeimg cluster …`: makes, and says what was made and where it is.
 
-use crate::cluster::{self, ClusterNewArgs};
+use crate::args::ClusterCommand;
+use crate::cluster;
 use crate::failure::Failure;
 use std::process::ExitCode;
 
-/// Makes a cluster's PKI, permit, seeds and kubeconfig, and says where they are.
-pub fn new(args: &ClusterNewArgs) -> Result<ExitCode, Failure> {
-    let made = cluster::new(&args.spec()?)?;
-    println!("{made}");
+/// Runs one of them.
+pub fn run(command: &ClusterCommand) -> Result<ExitCode, Failure> {
+    let said = match command {
+        ClusterCommand::New(args) => cluster::new(&args.spec()?)?.to_string(),
+        ClusterCommand::Permit(args) => cluster::permit(args)?.to_string(),
+        ClusterCommand::Seed(args) => cluster::add(args)?.to_string(),
+        ClusterCommand::RemoveNode(args) => cluster::remove(args)?.to_string(),
+    };
+    println!("{said}");
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,9 @@ fn every_command_explains_itself() {
         ("help_bench_build", &["bench", "build", "--help"]),
         ("help_bench_boot", &["bench", "boot", "--help"]),
         ("help_cluster_new", &["cluster", "new", "--help"]),
+        ("help_cluster_permit", &["cluster", "permit", "--help"]),
+        ("help_cluster_seed", &["cluster", "seed", "--help"]),
+        ("help_cluster_remove_node", &["cluster", "remove-node", "--help"]),
         ("version", &["--version"]),
     ];
     for (name, args) in cases {

@@ -114,7 +114,7 @@ struct Cluster {
     kubernetes_version: String,
     control_plane_endpoint: String,
     image_repository: String,
-    encryption_algorithm: &'static str,
+    encryption_algorithm: String,
     networking: Networking,
     api_server: ApiServer,
     controller_manager: Component,
@@ -296,7 +296,7 @@ fn cluster(config: &NodeConfig, image: &RootManifest, variant: Variant<'_>) -> C
         kubernetes_version: format!("v{}", image.kubernetes),
         control_plane_endpoint: config.endpoint_text(),
         image_repository: image.image_repository.clone(),
-        encryption_algorithm: "ECDSA-P256",
+        encryption_algorithm: k.encryption_algorithm.to_string(),
         networking: Networking {
             pod_subnet: k.pod_subnet.value.to_string(),
             service_subnet: k.service_subnet.value.to_string(),

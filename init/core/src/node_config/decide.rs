@@ -296,6 +296,7 @@ impl Decision {
             scheduler_extra_args,
             etcd_extra_args,
             schedule_on_control_planes: Sourced { value: on, source: default_source(!on) },
+            encryption_algorithm: said.encryption_algorithm.unwrap_or_default(),
         })
     }
 

@@ -89,6 +89,7 @@ impl NodeConfig {
             l.add(field, list(args.keys().map(|n| format!("{n}={SECRET}"))), source);
         }
         l.sourced("nodeimg.kubernetes.scheduleOnControlPlanes", &k.schedule_on_control_planes);
+        l.said("nodeimg.kubernetes.encryptionAlgorithm", k.encryption_algorithm.to_string());
         for (field, held) in [
             ("nodeimg.pki", self.pki.is_some()),
             ("nodeimg.peer", self.peer.is_some()),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 const CONTROL_PLANES: &str = "nodeimg.controlPlanes";
 const ETCD_NODES: &str = "nodeimg.etcdNodes";
-/// Longest list that a worker or balancer may hold.
+/// Longest list of a node that takes part in no birth.
 const LONGEST: usize = 15;
 
 /// Both lists, sorted by name.
@@ -28,11 +28,16 @@ impl Lists {
 
 impl Decision {
     pub(super) fn lists(&mut self, ours: &NodeSeed) -> Option<Lists> {
-        let control_planes = self.list(CONTROL_PLANES, &ours.control_planes, ours.role);
+        // Without a permit a node takes part in no birth, and a birth alone counts the list: a cluster that grows has
+        // an even one for a while.
+        let born = ours.formation.as_ref().is_some_and(|f| f.permit.is_some());
+        let joins =
+            matches!(ours.role, Role::ControlPlane | Role::Etcd) && (!born || ours.role == Role::Etcd);
+        let control_planes = self.list(CONTROL_PLANES, &ours.control_planes, ours.role, joins);
         let etcd_nodes = if ours.etcd_nodes.is_empty() && ours.role != Role::Etcd {
             Some(Vec::new())
         } else {
-            self.list(ETCD_NODES, &ours.etcd_nodes, ours.role)
+            self.list(ETCD_NODES, &ours.etcd_nodes, ours.role, ours.role == Role::Etcd && !born)
         };
         let lists = Lists { control_planes: control_planes?, etcd_nodes: etcd_nodes? };
         let twice = lists
@@ -49,9 +54,16 @@ impl Decision {
         Some(lists)
     }
 
-    fn list(&mut self, field: &str, list: &[ControlPlane], role: Role) -> Option<Vec<ControlPlaneNode>> {
+    fn list(
+        &mut self,
+        field: &str,
+        list: &[ControlPlane],
+        role: Role,
+        joins: bool,
+    ) -> Option<Vec<ControlPlaneNode>> {
         let counts = match (role, list.len()) {
             (_, 1 | 3 | 5) => true,
+            (_, n) if joins => (1..=LONGEST).contains(&n),
             // A cluster may have grown since; who only asks it does not count its members.
             (Role::Worker | Role::Lb, n) => n % 2 == 1 && n <= LONGEST,
             _ => false,

@@ -193,6 +193,19 @@ fn a_worker_may_know_a_list_that_has_grown() {
 }
 
 #[test]
+fn an_even_list_is_for_those_who_can_only_join() {
+    let two = |permit: bool| {
+        decide_as(Role::ControlPlane, "cp1", |o| {
+            o.control_planes = nodes("cp", 2, 11);
+            o.peer = Some(identity("cp1", Role::ControlPlane));
+            o.formation = o.formation.take().filter(|_| permit);
+        })
+    };
+    assert_eq!(fields(two(true)), ["nodeimg.controlPlanes"]);
+    assert!(two(false).is_ok(), "a cluster that grows from 1 to 3");
+}
+
+#[test]
 fn a_birth_without_some_leaves_a_majority_and_needs_a_permit() {
     let without = |names: &[&str], permit: bool| {
         decide_as(Role::ControlPlane, "cp1", |o| {

@@ -1,0 +1,117 @@
+//! `nodeimg cluster permit`: leave for another birth, in new seeds of all who take part in it.
+//!
+//! The permit that was before is not taken back: whoever still boots with an old seed disagrees with the others, and
+//! says so. Everything else in a seed stays as it lies in the folder.
+
+use super::ClusterError;
+use super::args::ClusterPermitArgs;
+use super::kept::Kept;
+use super::made::{MadeNode, seeds, until};
+use super::seed::{self, Given, SeedDocuments};
+use jiff::Timestamp;
+use nodeimg_contract::image::Role;
+use nodeimg_contract::seed::Formation;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// New seeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permitted {
+    /// The cluster's name.
+    pub name: String,
+    /// Of those who take part.
+    pub nodes: Vec<MadeNode>,
+    /// Who may be missing.
+    pub without: Vec<String>,
+    /// The birth must come before this.
+    pub ends: Timestamp,
+}
+
+/// Writes new seeds with a new permit.
+pub fn permit(args: &ClusterPermitArgs) -> Result<Permitted, ClusterError> {
+    let mut kept = Kept::open(&args.folder)?;
+    kept.spec.issued_at = Timestamp::now();
+    kept.spec.permit_lifetime = Some(args.permit_ttl);
+    let checked = kept.spec.check()?;
+    let ends = checked.permit_ends.unwrap_or(kept.spec.issued_at);
+    let role = if kept.spec.external_etcd() { Role::Etcd } else { Role::ControlPlane };
+    let without = without(&kept, role, &args.without)?;
+    let uuid = match &kept.spec.uuid {
+        Some(uuid) => uuid.clone(),
+        None => seed::uuid()?,
+    };
+    let permit = seed::permit(&uuid, ends)?;
+    let pki = kept.pki()?;
+    let mut new = Vec::new();
+    for node in kept.spec.of(role) {
+        let documents = match kept.user_data(&node.name)? {
+            Some(mut user_data) => {
+                if let Some(ours) = &mut user_data.nodeimg {
+                    ours.issued_at = Some(kept.spec.issued_at);
+                    ours.control_planes = kept.spec.list(Role::ControlPlane);
+                    ours.etcd_nodes = kept.spec.list(Role::Etcd);
+                    ours.formation = Some(Formation {
+                        method: kept.spec.method,
+                        permit: Some(permit.clone()),
+                        without: without.clone(),
+                    });
+                }
+                SeedDocuments::new(&node.name, &user_data, kept.network_config(node))?
+            }
+            None => {
+                let given = Given { pki: &pki, permit: Some(&permit), tokens: &[], own_token: None };
+                seed::documents(&kept.spec, &checked, node, &given)?
+            }
+        };
+        new.push((node, documents));
+    }
+    let nodes = kept.write_seeds(&new)?;
+    Ok(Permitted { name: kept.spec.name.clone(), nodes, without, ends })
+}
+
+/// Names of the list, of which a strict majority is left.
+fn without(kept: &Kept, role: Role, said: &[String]) -> Result<Vec<String>, ClusterError> {
+    let help = "name control planes (or etcd nodes, where etcd has its own) that are dead on arrival";
+    let mut names = BTreeSet::new();
+    for name in said {
+        if kept.node(name, help)?.role != role {
+            return Err(ClusterError::Value {
+                what: "node",
+                value: name.clone(),
+                wanted: "one that is born",
+                help,
+            });
+        }
+        names.insert(name.clone());
+    }
+    let all = kept.spec.of(role).count();
+    if (all - names.len()) * 2 <= all {
+        return Err(ClusterError::Value {
+            what: "list of nodes to leave out",
+            value: said.join(", "),
+            wanted: "smaller than half of the cluster",
+            help: "leave more nodes in: two births of one cluster must never both be possible",
+        });
+    }
+    Ok(names.into_iter().collect())
+}
+
+impl fmt::Display for Permitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "New permit for cluster \"{}\"\n", self.name)?;
+        seeds(f, &self.nodes)?;
+        writeln!(f)?;
+        if !self.without.is_empty() {
+            writeln!(
+                f,
+                "The cluster may be born without {}, if it does not answer: your word that it holds no data of this cluster.",
+                self.without.join(", ")
+            )?;
+        }
+        writeln!(
+            f,
+            "Give every one of these nodes its new seed: they form only with one and the same permit."
+        )?;
+        write!(f, "The cluster must be born before {}.", until(self.ends))
+    }
+}
