@@ -14,7 +14,9 @@ mod cni;
 mod desk;
 mod endpoint;
 mod etcd;
+mod external;
 mod files;
+mod guest;
 mod https;
 mod lease;
 mod look;
@@ -31,7 +33,7 @@ pub use desk::Desk;
 use crate::process::Processes;
 use crate::report::{Reporter, WaitGuard};
 use nodeimg_contract::birth::Incarnation;
-use nodeimg_contract::fault::Fault;
+use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::RootManifest;
 use nodeimg_contract::status::{Phase, milestone};
 use nodeimg_init_core::formation::{Action, Event, Now, Refusal, Seeded, State, Wait, step};
@@ -99,6 +101,8 @@ pub struct Memory {
     lease: RefCell<lease::Watched>,
     /// The wait for the own API server, over several tries.
     api_wait: RefCell<Option<WaitGuard>>,
+    /// The wait for the endpoint, over several tries, by its fault.
+    endpoint_wait: RefCell<Option<(Code, WaitGuard)>>,
     /// Looks at the node without an answer, in a row.
     missed: Cell<u32>,
     steady: Cell<bool>,

@@ -3,7 +3,9 @@
 //! Source of the format: etcd `api/etcdserverpb/rpc.proto`, as grpc-gateway writes it: 64-bit numbers are strings, fields
 //! that are zero are left out. Pure; every answer is bounded by the caller.
 
+use nodeimg_contract::birth::BirthId;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
 /// Port of etcd's clients.
@@ -155,6 +157,15 @@ pub fn client_url(address: IpAddr) -> String {
     format!("https://{}", std::net::SocketAddr::new(address, CLIENT_PORT))
 }
 
+/// The birth that stands for an etcd that somebody else runs: etcd's own id of its cluster, under a name that no birth of
+/// ours can have.
+pub fn birth_of(cluster: u64) -> BirthId {
+    let mut digest = Sha256::new();
+    digest.update(b"nodeimg external etcd 1\n");
+    digest.update(cluster.to_le_bytes());
+    BirthId(hex::encode(digest.finalize()))
+}
+
 /// Whether a promotion was refused because the member is a voter already (`ErrMemberNotLearner`).
 pub fn is_voter_already(complaint: &str) -> bool {
     complaint.contains("can only promote a learner member") && !complaint.contains("in sync")
@@ -196,6 +207,12 @@ mod tests {
         let sick = br#"{"header":{"cluster_id":"5"},"version":"3.6.8","errors":["etcdserver: no leader"]}"#;
         let status = status(sick).expect("a status");
         assert_eq!((status.leader, status.errors.len()), (0, 1));
+    }
+
+    #[test]
+    fn another_cluster_is_another_birth() {
+        assert_ne!(birth_of(1), birth_of(2));
+        assert_eq!(birth_of(1).0.len(), 64);
     }
 
     #[test]

@@ -140,6 +140,24 @@ pub fn init_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String>
     ]
 }
 
+/// Arguments of one kubeadm process that makes what an etcd node runs: certificates from etcd's CA, etcd's static pod.
+pub fn etcd_arguments(configuration_file: &str) -> Vec<String> {
+    const NOT_ETCD: [&str; 7] = [
+        "certs/ca",
+        "certs/apiserver",
+        "certs/apiserver-kubelet-client",
+        "certs/front-proxy-ca",
+        "certs/front-proxy-client",
+        "certs/apiserver-etcd-client",
+        "certs/sa",
+    ];
+    let skips = |argument: String| match argument.strip_prefix("--skip-phases=") {
+        Some(phases) => format!("--skip-phases={phases},{}", NOT_ETCD.join(",")),
+        None => argument,
+    };
+    init_arguments(&[Phase::Certs, Phase::Etcd], configuration_file).into_iter().map(skips).collect()
+}
+
 /// Arguments of the kubelet. Never `--node-labels node-role.kubernetes.io/…`: kubelet exits on it. Without
 /// `--kubeconfig` (etcd nodes) it runs static pods alone.
 pub fn kubelet_arguments(config: &NodeConfig) -> Vec<String> {

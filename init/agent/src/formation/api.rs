@@ -3,11 +3,12 @@
 //! Takes a kubeconfig that kubeadm wrote (super-admin.conf while it exists: admin.conf's group is bound by kubeadm's
 //! first talk with the cluster) and talks to the own address, or to a member's that is named; never through the endpoint.
 
-use super::files;
-use super::https::{Https, Identity};
 pub use super::https::{Answer, Method};
+use super::https::{Https, Identity};
 use super::phases::{ADMIN, SUPER_ADMIN};
+use super::{Formation, files, guest};
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::image::Role;
 use nodeimg_init_core::kubeadm::{self, Kubeconfig};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +46,16 @@ impl Api {
     pub fn at(config: &NodeConfig, address: IpAddr) -> Result<Self, Fault> {
         let server = format!("https://{}", SocketAddr::new(address, config.api_port()));
         Self::with_server(kubeconfig_file(), server)
+    }
+
+    /// With other credentials.
+    pub fn through(https: Https, server: String) -> Self {
+        Self { https, server }
+    }
+
+    /// As this node asks: its own API server, or the one behind the endpoint.
+    pub fn of(f: &Formation<'_>) -> Result<Self, Fault> {
+        if f.config.role.value == Role::ControlPlane { Self::connect(&f.config) } else { guest::api(f) }
     }
 
     fn with_server(file: &str, server: String) -> Result<Self, Fault> {

@@ -157,7 +157,11 @@ impl Desk {
 }
 
 /// Everything of an answer that does not change during a boot. `None`: a node that nobody asks.
-fn hello(config: &NodeConfig, image: &RootManifest, fields: &BTreeMap<&'static str, String>) -> Option<Hello> {
+fn hello(
+    config: &NodeConfig,
+    image: &RootManifest,
+    fields: &BTreeMap<&'static str, String>,
+) -> Option<Hello> {
     Some(Hello {
         name: config.name.value.clone(),
         address: config.address?,

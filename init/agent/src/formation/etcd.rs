@@ -44,7 +44,8 @@ impl Etcd {
 
     /// Every member, read through the quorum of the one that is asked.
     pub fn members(&self, address: IpAddr) -> Result<MemberList, String> {
-        let body = self.ask(&gateway::client_url(address), gateway::MEMBER_LIST, gateway::MEMBER_LIST_BODY)?;
+        let body =
+            self.ask(&gateway::client_url(address), gateway::MEMBER_LIST, gateway::MEMBER_LIST_BODY)?;
         gateway::member_list(&body).map_err(|e| e.to_string())
     }
 

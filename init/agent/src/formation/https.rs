@@ -4,9 +4,12 @@
 //! redirect, uses a proxy, or trusts another CA than the one it is given.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// Bytes of the longest answer.
 const MAX_BODY: u64 = 4 << 20;
@@ -59,9 +62,36 @@ pub enum Method<'a> {
     Delete,
 }
 
+/// Every name leads here.
+#[derive(Debug)]
+struct Fixed(SocketAddr);
+
+impl Resolver for Fixed {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(self.0);
+        Ok(addresses)
+    }
+}
+
 impl Https {
     /// Opens no connection yet. The error names the part that is not PEM.
     pub fn new(ca: &[u8], identity: Identity<'_>, limit: Duration) -> Result<Self, String> {
+        Self::at(ca, identity, limit, None)
+    }
+
+    /// The same; every name leads to the one address that is given.
+    pub fn at(
+        ca: &[u8],
+        identity: Identity<'_>,
+        limit: Duration,
+        address: Option<SocketAddr>,
+    ) -> Result<Self, String> {
         let pem = |e: ureq::Error| e.to_string();
         let roots: Vec<_> = ureq::tls::parse_pem(ca)
             .filter_map(|item| match item {
@@ -80,11 +110,9 @@ impl Https {
             }
             Identity::Token(token) => (None, Some(format!("Bearer {token}"))),
         };
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&roots))
-            .client_cert(client)
-            .build();
-        let agent = ureq::Agent::config_builder()
+        let tls =
+            TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).client_cert(client).build();
+        let config = ureq::Agent::config_builder()
             .tls_config(tls)
             .proxy(None)
             .max_redirects(0)
@@ -93,8 +121,11 @@ impl Https {
             .timeout_connect(Some(CONNECT.min(limit)))
             .timeout_global(Some(limit))
             .user_agent("nodeinit")
-            .build()
-            .new_agent();
+            .build();
+        let agent = match address {
+            Some(address) => ureq::Agent::with_parts(config, DefaultConnector::default(), Fixed(address)),
+            None => config.new_agent(),
+        };
         Ok(Self { agent, bearer })
     }
 

@@ -67,7 +67,9 @@ fn take(api: &Api, own: &str, watched: &mut Watched) -> Result<Holder, Fault> {
         _ if found.is_success() => Some(serde_json::from_slice::<Value>(&found.body).unwrap_or_default()),
         _ => return Err(found.fault(&path)),
     };
-    if let Some(holder) = found.as_ref().and_then(|lease| held_by_another(lease, own, watched, Instant::now())) {
+    if let Some(holder) =
+        found.as_ref().and_then(|lease| held_by_another(lease, own, watched, Instant::now()))
+    {
         return Ok(Holder::Other(holder));
     }
     let version = found.as_ref().and_then(|l| l.pointer("/metadata/resourceVersion")).cloned();

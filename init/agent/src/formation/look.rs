@@ -57,9 +57,8 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
             (Some(record), Some(_)) => quiet(f, record, &members),
             _ => Duration::ZERO,
         },
-        answers_at_stale_address: stale.is_some_and(|m| {
-            Some(m.address) != f.config.address && answers(m.address, f.config.api_port())
-        }),
+        answers_at_stale_address: stale
+            .is_some_and(|m| Some(m.address) != f.config.address && answers(m.address, f.config.api_port())),
         skew: kubeadm::skew(&version, &f.image.kubernetes, f.config.role.value),
         record,
         members,
@@ -117,10 +116,7 @@ fn with_health(etcd: &Etcd, list: &MemberList) -> Vec<EtcdMember> {
 }
 
 /// Record, Node object and version, by the word of one API server.
-fn at_api(
-    f: &Formation<'_>,
-    address: IpAddr,
-) -> Result<(Option<ClusterRecord>, NodeSeen, String), String> {
+fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<(Option<ClusterRecord>, NodeSeen, String), String> {
     let told = |fault: Fault| fault.cause;
     let api = Api::at(&f.config, address).map_err(told)?;
     let record = records::read_through(&api).map_err(told)?;
@@ -142,9 +138,8 @@ fn quiet(f: &Formation<'_>, record: &ClusterRecord, members: &[EtcdMember]) -> D
     let voters = members.iter().filter(|m| !m.learner && m.healthy && m.name != name);
     let seconds = voters.map(|m| {
         let hello = f.desk.ask(&m.name.parse().ok()?, m.address).ok()?;
-        let contact = |c: &&nodeimg_init_core::peer::Contact| {
-            c.name.as_str() == name && c.incarnation == *incarnation
-        };
+        let contact =
+            |c: &&nodeimg_init_core::peer::Contact| c.name.as_str() == name && c.incarnation == *incarnation;
         hello.last_contact.iter().filter(contact).map(|c| c.seconds).min()
     });
     let least = seconds.map(|s| s.unwrap_or(0)).min().unwrap_or(0);
@@ -194,10 +189,7 @@ pub fn promote(f: &Formation<'_>) -> Event {
     }
 }
 
-fn change(
-    f: &Formation<'_>,
-    change: impl Fn(&Etcd, IpAddr) -> Result<(), String>,
-) -> Result<(), String> {
+fn change(f: &Formation<'_>, change: impl Fn(&Etcd, IpAddr) -> Result<(), String>) -> Result<(), String> {
     let way = f.memory.way.get().ok_or("no member has answered yet")?;
     change(&Etcd::connect()?, way.etcd)
 }

@@ -74,9 +74,9 @@ pub fn await_ready(f: &Formation<'_>, opened: Option<jiff::Timestamp>) -> Result
         help: "look at /var/log/nodeimg/kubelet.log and \"kubectl describe node\"".into(),
     };
     let wait = f.reporter.waiting("the node to be Ready", NODE_DEADLINE, fault.clone());
-    let api = Api::connect(&f.config)?;
     loop {
-        match condition(f, &api) {
+        // A worker's credentials change while it waits.
+        match Api::of(f).and_then(|api| condition(f, &api)) {
             Ok(Condition { ready: true, heartbeat, .. }) if is_fresh(heartbeat, opened) => break,
             Ok(Condition { ready: true, .. }) => wait.cause("the kubelet has not reported since this boot"),
             Ok(Condition { message, .. }) => wait.cause(message),
@@ -94,7 +94,7 @@ pub fn await_ready(f: &Formation<'_>, opened: Option<jiff::Timestamp>) -> Result
 /// Looks once whether the Node is Ready, and tells.
 pub fn look(f: &Formation<'_>) {
     // Reading the credentials again each time: kubeadm renews them.
-    match Api::connect(&f.config).and_then(|api| condition(f, &api)) {
+    match Api::of(f).and_then(|api| condition(f, &api)) {
         Ok(condition) => {
             f.memory.missed.set(0);
             f.reporter.clear_fault(Code::ApiNotReady);

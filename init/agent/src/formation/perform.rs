@@ -1,7 +1,8 @@
 //! Each action of the machine, done.
 
-use super::{Formation, files, lease, look, nodes, phases, prepare, records, steps};
-use nodeimg_contract::fault::{Code, Fault};
+use super::{Formation, external, files, guest, lease, look, nodes, phases, prepare, records, steps};
+use nodeimg_contract::fault::Fault;
+use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
 use nodeimg_init_core::etcd_gateway::CLIENT_PORT;
@@ -42,7 +43,7 @@ pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         Action::OpenGate(_) => {
             prepare::before_the_kubelet(f)?;
             f.memory.opened.set(Some(crate::clock::system()));
-            f.host.start_kubelet(kubeadm::kubelet_arguments(&f.config))?;
+            f.host.start_kubelet(kubelet_arguments(f))?;
             f.reporter.milestone(milestone::KUBELET);
             Event::GateOpened
         }
@@ -53,14 +54,20 @@ pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         }
         Action::StartAfresh(why) => return start_afresh(f, *why),
         Action::AwaitApi => {
-            let event = nodes::await_api(f)?;
+            let event = match f.config.role.value {
+                Role::Etcd => external::await_etcd(f),
+                _ => nodes::await_api(f)?,
+            };
             if event == Event::ApiReady {
                 // From now on this node's own API server is asked.
                 f.memory.way.set(None);
             }
             event
         }
-        Action::ReadClusterRecord => Event::ClusterRecordRead(records::read_cluster_record(f)?),
+        Action::ReadClusterRecord => match f.config.role.value {
+            Role::ControlPlane => Event::ClusterRecordRead(records::read_cluster_record(f)?),
+            _ => guest::read_cluster_record(f),
+        },
         Action::WriteClusterRecord(record) => records::write_cluster_record(f, record)?,
         Action::HoldLease => match lease::hold(f)? {
             lease::Holder::Own => Event::LeaseHeld,
@@ -82,19 +89,28 @@ pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             files::remove(phases::SUPER_ADMIN)?;
             Event::SuperAdminRemoved
         }
-        Action::AwaitNode => nodes::await_ready(f, f.memory.opened.get()).map(|()| Event::NodeReady)?,
-        Action::RenderKubelet | Action::AskExternalEtcd => return Err(not_yet(action)),
+        Action::AwaitNode => {
+            nodes::await_ready(f, f.memory.opened.get())?;
+            guest::forget_token()?;
+            Event::NodeReady
+        }
+        Action::RenderKubelet => {
+            guest::render_kubelet(f)?;
+            Event::Rendered
+        }
+        Action::AskExternalEtcd => external::birth(f)?,
         Action::Steady | Action::Wait(_) | Action::Refuse(_) => Event::Tick,
     })
 }
 
-fn not_yet(action: &Action) -> Fault {
-    Fault {
-        code: Code::JoinBlocked,
-        object: format!("{action:?}"),
-        cause: "this nodeinit cannot do it".into(),
-        help: "boot another image".into(),
+/// The kubelet's; a node whose seed names no address of it goes by the one that leads to the endpoint.
+fn kubelet_arguments(f: &Formation<'_>) -> Vec<String> {
+    if f.config.node_ip().is_some() {
+        return kubeadm::kubelet_arguments(&f.config);
     }
+    let mut config = f.config.clone();
+    config.node.node_ip = guest::own_address(f);
+    kubeadm::kubelet_arguments(&config)
 }
 
 /// The record is on the disk: this node knows its own incarnation.
@@ -136,7 +152,7 @@ fn start_afresh(f: &Formation<'_>, why: GivingUp) -> Result<Event, Fault> {
         return Err(files::failed(folder, &std::io::Error::other("etcd does not end")));
     }
     if why == GivingUp::Worthless && records::etcd_data(folder) == EtcdData::Present {
-        f.host.start_kubelet(kubeadm::kubelet_arguments(&f.config))?;
+        f.host.start_kubelet(kubelet_arguments(f))?;
         return Ok(Event::ApiNotYet(EtcdData::Present));
     }
     f.reporter.line(match why {

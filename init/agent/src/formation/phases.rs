@@ -4,6 +4,7 @@ use super::{Formation, files};
 use crate::machine;
 use crate::process::ProcessError;
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::image::Role;
 use nodeimg_init_core::etcd_gateway;
 use nodeimg_init_core::formation::{EtcdMember, EtcdStart};
 use nodeimg_init_core::kubeadm::{self, Phase, Variant};
@@ -17,13 +18,15 @@ pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// The one that RBAC does not bind; gone after birth.
 pub const SUPER_ADMIN: &str = "/etc/kubernetes/super-admin.conf";
 const KUBERNETES: &str = "/etc/kubernetes";
+/// The kubelet's credentials until it has its own.
+pub const BOOTSTRAP_KUBELET_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 const ETCD_MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
 const KUBELET: &str = "/var/lib/kubelet";
 /// Configuration files of this boot, mode 0600.
-const RUN: &str = "/run/nodeimg/kubeadm";
+pub const RUN: &str = "/run/nodeimg/kubeadm";
 /// An empty folder as PATH: kubeadm looks there for a service manager, and waits for one that does not answer.
-const NO_PROGRAMS: &str = "/run/nodeimg/kubeadm/no-programs";
+pub const NO_PROGRAMS: &str = "/run/nodeimg/kubeadm/no-programs";
 /// Certificates and files take half a second of a real CPU.
 const LOCAL_LIMIT: Duration = Duration::from_secs(180);
 /// The cluster's steps wait for the API server inside kubeadm, 5 min a call.
@@ -44,12 +47,25 @@ pub fn render(f: &Formation<'_>, start: &EtcdStart) -> Result<(), Fault> {
         EtcdStart::Joins { .. } => Variant::JoiningEtcd { members: &joins },
         EtcdStart::External(_) => Variant::WithoutEtcd,
     };
-    run(f, &Phase::LOCAL, variant, LOCAL_LIMIT)?;
-    let server = kubeadm::local_api(&f.config);
-    let local = kubeadm::with_server(&files::text(KUBELET_CONF, MAX_BYTES)?, &server)
-        .map_err(|e| failed("kubelet.conf", e.to_string()))?;
-    files::write(KUBELET_CONF, local.as_bytes(), 0o600)?;
+    if f.config.role.value == Role::Etcd {
+        let object = "kubeadm certs, etcd";
+        run(f, object, kubeadm::etcd_arguments, variant, LOCAL_LIMIT)?;
+        let kubelet = kubeadm::kubelet_configuration(&f.config).map_err(|e| failed(object, e.to_string()))?;
+        files::folder(KUBELET, 0o700)?;
+        files::write(kubeadm::KUBELET_CONFIG, for_this_machine(kubelet).as_bytes(), 0o600)?;
+    } else {
+        init(f, &Phase::LOCAL, variant, LOCAL_LIMIT)?;
+        let server = kubeadm::local_api(&f.config);
+        let local = kubeadm::with_server(&files::text(KUBELET_CONF, MAX_BYTES)?, &server)
+            .map_err(|e| failed("kubelet.conf", e.to_string()))?;
+        files::write(KUBELET_CONF, local.as_bytes(), 0o600)?;
+    }
     f.memory.credentials.set(true);
+    sync()
+}
+
+/// Everything that was written for the kubelet is on the disk.
+pub fn sync() -> Result<(), Fault> {
     files::sync_file_system(KUBERNETES)?;
     files::sync_file_system(KUBELET)
 }
@@ -62,18 +78,18 @@ pub fn credentials(f: &Formation<'_>) -> Result<(), Fault> {
     }
     clear()?;
     authorities(f)?;
-    run(f, &[Phase::Certs, Phase::Kubeconfig], Variant::WithoutEtcd, LOCAL_LIMIT)?;
+    init(f, &[Phase::Certs, Phase::Kubeconfig], Variant::WithoutEtcd, LOCAL_LIMIT)?;
     f.memory.credentials.set(true);
     Ok(())
 }
 
-fn clear() -> Result<(), Fault> {
+pub fn clear() -> Result<(), Fault> {
     files::empty(KUBERNETES)?;
     files::empty(Path::new(KUBELET).join("pki"))
 }
 
 /// The seed's CAs and keys.
-fn authorities(f: &Formation<'_>) -> Result<(), Fault> {
+pub fn authorities(f: &Formation<'_>) -> Result<(), Fault> {
     files::folder(Path::new(pki::DIR), 0o700)?;
     files::folder(Path::new(pki::DIR).join("etcd"), 0o700)?;
     for file in pki::files(&f.config) {
@@ -103,19 +119,33 @@ pub fn settle_etcd() -> Result<(), Fault> {
 
 /// The phases that talk to the cluster, and this node's own last ones. With the default admin.conf, so that kubeadm binds the administrators' group.
 pub fn publish(f: &Formation<'_>, phases: &[Phase]) -> Result<(), Fault> {
-    run(f, phases, Variant::Cluster { now: crate::clock::now() }, CLUSTER_LIMIT)
+    init(f, phases, Variant::Cluster { now: crate::clock::now() }, CLUSTER_LIMIT)
 }
 
-fn run(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duration) -> Result<(), Fault> {
+fn init(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duration) -> Result<(), Fault> {
     let names: Vec<_> = phases.iter().map(|p| p.text()).collect();
     let object = format!("kubeadm {}", names.join(", "));
-    f.reporter.line(&object);
+    run(f, &object, |file| kubeadm::init_arguments(phases, file), variant, limit)
+}
+
+fn for_this_machine(documents: String) -> String {
+    match machine::namespace() {
+        Some(namespace) => kubeadm::for_namespace(&documents, namespace.cgroups),
+        None => documents,
+    }
+}
+
+fn run(
+    f: &Formation<'_>,
+    object: &str,
+    arguments: impl FnOnce(&str) -> Vec<String>,
+    variant: Variant<'_>,
+    limit: Duration,
+) -> Result<(), Fault> {
+    f.reporter.line(object);
     let text =
-        kubeadm::configuration(&f.config, &f.image, variant).map_err(|e| failed(&object, e.to_string()))?;
-    let text = match machine::namespace() {
-        Some(namespace) => kubeadm::for_namespace(&text, namespace.cgroups),
-        None => text,
-    };
+        kubeadm::configuration(&f.config, &f.image, variant).map_err(|e| failed(object, e.to_string()))?;
+    let text = for_this_machine(text);
     files::folder(RUN, 0o700)?;
     files::folder(NO_PROGRAMS, 0o700)?;
     let file: PathBuf = Path::new(RUN).join(match variant {
@@ -124,13 +154,13 @@ fn run(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duratio
     });
     files::write(&file, text.as_bytes(), 0o600)?;
     let mut command = Command::new("/usr/bin/kubeadm");
-    command.args(kubeadm::init_arguments(phases, &file.display().to_string()));
+    command.args(arguments(&file.display().to_string()));
     command.env_clear().env("PATH", NO_PROGRAMS);
-    f.processes.check(command, limit).map_err(|e| failed(&object, said(&e)))?;
+    f.processes.check(command, limit).map_err(|e| failed(object, said(&e)))?;
     files::remove(&file)
 }
 
-fn failed(object: &str, cause: String) -> Fault {
+pub fn failed(object: &str, cause: String) -> Fault {
     Fault {
         code: Code::KubeadmFailed,
         object: object.into(),

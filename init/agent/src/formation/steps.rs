@@ -42,7 +42,8 @@ fn rbac(f: &Formation<'_>) -> Result<(), Fault> {
         "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"],
             "resourceNames": [ClusterRecord::NAME] }],
     });
-    let group = |name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name });
+    let group =
+        |name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name });
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": READER },

@@ -1,7 +1,7 @@
 //! What a steady node goes on doing: it looks at itself, and hears of its peers.
 
 use super::api::Api;
-use super::{Desk, Formation, nodes, perform, records};
+use super::{Desk, Formation, external, nodes, perform, records};
 use nodeimg_init_core::formation::{Kind, Seeded};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::collections::BTreeMap;
@@ -18,8 +18,10 @@ pub fn round(f: &Formation<'_>) -> bool {
     if !f.pause(ROUND) {
         return false;
     }
-    if Seeded::new(&f.config, &[]).kind.has_api() {
-        nodes::look(f);
+    match Seeded::new(&f.config, &[]).kind {
+        Kind::Etcd => external::look(f),
+        Kind::Lb => {}
+        Kind::StackedControlPlane | Kind::ExternalControlPlane | Kind::Worker => nodes::look(f),
     }
     !f.stopping()
 }
@@ -59,8 +61,8 @@ fn hear(desk: &Desk, config: &NodeConfig, kind: Kind, listed: &BTreeMap<String, 
         for (name, address) in &all {
             let Ok(name) = name.parse() else { continue };
             // What is heard is remembered by the desk.
-            let _ = std::thread::Builder::new()
-                .spawn_scoped(scope, move || desk.ask(&name, *address).is_ok());
+            let _ =
+                std::thread::Builder::new().spawn_scoped(scope, move || desk.ask(&name, *address).is_ok());
         }
     });
 }
