@@ -1,11 +1,13 @@
 //! `nodeinit` as a command on a running node.
 //!
 //! Takes arguments, reads what PID 1 writes below `/run/nodeimg` and `/var/log/nodeimg`, prints it for people. Changes
-//! nothing but by a signal to PID 1. Exit codes: 0 done, 1 the world, 2 usage.
+//! nothing but by a signal to PID 1, and by the ways out of a cluster ([`formation`]), with consent. Exit codes: 0 done, 1 the world, 2 usage.
 
+use crate::formation;
 use clap::{Parser, Subcommand};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use nodeimg_contract::fault::Fault;
 use nodeimg_contract::paths;
 use nodeimg_contract::status::NodeStatus;
 use nodeimg_init_core::node_config::NodeConfig;
@@ -40,6 +42,30 @@ enum Command {
         #[arg(default_value = "nodeinit")]
         service: String,
     },
+    /// This node leaves its cluster: drained, removed from etcd and from the cluster's record; its state is cleared at the
+    /// next boot. With its seed it joins anew.
+    Reset {
+        /// Consent: what this node holds of the cluster is gone afterwards.
+        #[arg(long)]
+        yes: bool,
+        /// Switch it off instead of booting it again.
+        #[arg(long)]
+        poweroff: bool,
+    },
+    /// The majority of etcd's disks is gone for good: go on alone with what this node has (a snapshot is kept).
+    Recover {
+        /// Consent: what only the lost members had acknowledged is gone afterwards.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove a dead control plane, from a healthy one: its etcd member, its line in the cluster's record, its Node.
+    RemoveMember {
+        /// Its node name.
+        name: String,
+        /// Even if it answers.
+        #[arg(long)]
+        alive: bool,
+    },
     /// Orderly shutdown, then start again.
     Reboot,
     /// Orderly shutdown, then off.
@@ -56,6 +82,10 @@ enum CliError {
     NoLog { name: String, known: String },
     #[error("PID 1 cannot be signalled: {0}\nhelp: are you root?")]
     Signal(nix::Error),
+    #[error("{cause}\nhelp: {help}")]
+    Refused { cause: String, help: String },
+    #[error("\"{0}\" cannot be undone\nhelp: say it with --yes")]
+    NoConsent(&'static str),
     #[error("writing failed: {0}")]
     Write(#[from] io::Error),
 }
@@ -67,6 +97,14 @@ pub fn run() -> ExitCode {
         Command::Status { json } => status(json),
         Command::Explain => explain(),
         Command::Logs { service } => logs(&service),
+        Command::Reset { yes: false, .. } => Err(CliError::NoConsent("nodeinit reset")),
+        Command::Reset { poweroff, .. } => {
+            let next = if poweroff { Signal::SIGTERM } else { Signal::SIGINT };
+            told(formation::reset()).and_then(|()| signal(next))
+        }
+        Command::Recover { yes: false } => Err(CliError::NoConsent("nodeinit recover")),
+        Command::Recover { .. } => told(formation::recover()).and_then(|()| signal(Signal::SIGINT)),
+        Command::RemoveMember { name, alive } => told(formation::remove_member(&name, alive)),
         Command::Reboot => signal(Signal::SIGINT),
         Command::Poweroff => signal(Signal::SIGTERM),
     };
@@ -170,6 +208,16 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Prints what was done, a line each.
+fn told(done: Result<Vec<String>, Fault>) -> Result<(), CliError> {
+    let lines = done.map_err(|f| CliError::Refused { cause: f.cause, help: f.help })?;
+    let mut out = io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(out.flush()?)
+}
+
 fn signal(signal: Signal) -> Result<(), CliError> {
     kill(Pid::from_raw(1), signal).map_err(CliError::Signal)
 }
@@ -177,7 +225,7 @@ fn signal(signal: Signal) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodeimg_contract::fault::{Code, Fault};
+    use nodeimg_contract::fault::Code;
     use nodeimg_contract::status::{Milestone, Phase};
 
     #[test]

@@ -27,8 +27,10 @@ mod prepare;
 mod records;
 mod steps;
 mod watch;
+mod ways_out;
 
 pub use desk::Desk;
+pub use ways_out::{carry_out, recover, remove_member, reset};
 
 use crate::process::Processes;
 use crate::report::{Reporter, WaitGuard};

@@ -33,6 +33,10 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// The NodeConfig of the last good boot.
+pub const KEPT_CONFIG: &str = config::KEPT;
+/// Its network-config document.
+pub const KEPT_NETWORK: &str = config::KEPT_NETWORK;
 /// How long resolving one name may take.
 const RESOLVE: Duration = Duration::from_secs(10);
 
@@ -132,6 +136,7 @@ impl Node {
             Ok(None) => return Ok(()),
             Err(_) => return Err(config::no_state()),
         };
+        crate::formation::carry_out(r, &self.processes)?;
         if !config::keep(r, &config, &seeded, state == State::Memory, || self.shutdown.asked())? {
             return Ok(());
         }

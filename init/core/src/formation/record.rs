@@ -121,6 +121,11 @@ impl Record {
             ..Self::blank(fresh)
         })
     }
+    /// The node record that belongs to a recovered record: the pin alone, so that everything is rendered anew. `None` for
+    /// any other record.
+    pub fn recovered_node(&self) -> Option<NodeRecord> {
+        self.recovered_from.as_ref().map(|_| NodeRecord::pin(self.incarnation.clone()))
+    }
     /// The cluster that this node belongs to: its started birth, or the one that it joins or joined.
     pub fn cluster(&self) -> Option<BirthId> {
         self.started.as_ref().map(Birth::id).or_else(|| self.joining.clone())

@@ -1,0 +1,132 @@
+//! What PID 1 does at a boot, before anything of the cluster runs, because an operator asked for it in the boot before.
+
+use super::super::{files, records};
+use super::Request;
+use crate::process::Processes;
+use crate::report::Reporter;
+use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::paths;
+use nodeimg_init_core::etcd_gateway::peer_url;
+use nodeimg_init_core::formation::{Record, RecordFile};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Databases of etcd, as they were before each recovery.
+pub const SNAPSHOTS: &str = "/var/lib/nodeimg/recovery";
+const ETCDUTL: &str = "/usr/bin/etcdutl";
+const RESTORE_LIMIT: Duration = Duration::from_secs(900);
+/// Folders that belong to a cluster alone; they stay, empty (some are mounts).
+const OF_THE_CLUSTER: [&str; 3] = ["/etc/kubernetes", "/etc/cni/net.d", "/var/lib/kubelet"];
+/// Revisions that are passed over, so that nobody who saw a later state takes an earlier one for it.
+const BUMP: &str = "1000000000";
+
+/// Does what was asked for, if anything was.
+pub fn carry_out(reporter: &Reporter, processes: &Processes) -> Result<(), Fault> {
+    match Request::read()? {
+        None => return Ok(()),
+        Some(Request::Reset) => {
+            reporter.line("reset: everything of the cluster is cleared from this node");
+            records::clear()?;
+            for folder in OF_THE_CLUSTER {
+                files::empty(folder)?;
+            }
+            for file in [crate::stage2::KEPT_CONFIG, crate::stage2::KEPT_NETWORK] {
+                files::remove(file)?;
+            }
+        }
+        Some(Request::Recover(record)) => recover(reporter, processes, &record)?,
+    }
+    Request::forget()
+}
+
+fn recover(reporter: &Reporter, processes: &Processes, target: &Record) -> Result<(), Fault> {
+    let current = RecordFile::read(files::read(paths::RECORD, 1 << 20)?.as_deref(), Record::from_bytes);
+    let is_done = matches!(&current, RecordFile::Good(r) if r.incarnation() == target.incarnation());
+    if !is_done {
+        let snapshot = snapshot(target)?;
+        reporter.line(format!("recovery: etcd's database is kept as {}", snapshot.display()));
+        restore(processes, target, &snapshot)?;
+        records::write_record(target)?;
+    }
+    if let Some(node) = target.recovered_node() {
+        records::write_node_record(&node)?;
+    }
+    let before = before();
+    match fs::remove_dir_all(&before) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(files::failed(&before, &e)),
+        _ => {}
+    }
+    reporter.line("recovery: this node goes on alone; control planes whose disks are wiped join it");
+    Ok(())
+}
+
+fn member() -> PathBuf {
+    Path::new(paths::ETCD).join("member")
+}
+
+/// Where the member lies while it is replaced.
+fn before() -> PathBuf {
+    Path::new(paths::ETCD).join("before-recovery")
+}
+
+/// Copies the database, once. etcd was stopped in order: what it had applied is in it.
+fn snapshot(target: &Record) -> Result<PathBuf, Fault> {
+    let to = Path::new(SNAPSHOTS).join(format!("before-{}.db", target.incarnation().0));
+    if to.exists() {
+        return Ok(to);
+    }
+    files::folder(SNAPSHOTS, 0o700)?;
+    let lying = if before().exists() { before() } else { member() };
+    let from = lying.join("snap/db");
+    let copying = Path::new(SNAPSHOTS).join("copying.db");
+    fs::copy(&from, &copying).map_err(|e| files::failed(&from, &e))?;
+    files::sync_file_system(SNAPSHOTS)?;
+    fs::rename(&copying, &to).map_err(|e| files::failed(&to, &e))?;
+    files::sync_file_system(SNAPSHOTS)?;
+    Ok(to)
+}
+
+/// Makes a member of the new birth from the database, and puts it in the old one's place.
+fn restore(processes: &Processes, target: &Record, snapshot: &Path) -> Result<(), Fault> {
+    let failed = |cause: String| Fault {
+        code: Code::QuorumLost,
+        object: snapshot.display().to_string(),
+        cause,
+        help: "try again by a reboot; the snapshot is kept".into(),
+    };
+    let participant = target.started().and_then(|b| b.participants().first().cloned());
+    let (Some(own), Some(birth)) = (participant, target.cluster()) else {
+        return Err(failed("the request names no birth".into()));
+    };
+    let new = Path::new(paths::ETCD).join("recovering");
+    let gone = |path: &Path| match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(files::failed(path, &e)),
+        _ => Ok(()),
+    };
+    gone(&new)?;
+    let url = peer_url(own.address);
+    let mut command = Command::new(ETCDUTL);
+    command
+        .args(["snapshot", "restore"])
+        .arg(snapshot)
+        .arg(format!("--data-dir={}", new.display()))
+        .arg(format!("--name={}", own.name))
+        .arg(format!("--initial-cluster={}={url}", own.name))
+        .arg(format!("--initial-advertise-peer-urls={url}"))
+        .arg(format!("--initial-cluster-token={}", birth.0))
+        .args(["--skip-hash-check", "--mark-compacted", &format!("--bump-revision={BUMP}")])
+        .env_clear();
+    processes.check(command, RESTORE_LIMIT).map_err(|e| failed(e.to_string()))?;
+    files::sync_file_system(paths::ETCD)?;
+    if before().exists() {
+        gone(&member())?;
+    } else {
+        fs::rename(member(), before()).map_err(|e| files::failed(&member(), &e))?;
+    }
+    fs::rename(new.join("member"), member()).map_err(|e| files::failed(&member(), &e))?;
+    gone(&new)?;
+    files::sync_file_system(paths::ETCD)
+}
