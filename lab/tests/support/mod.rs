@@ -64,26 +64,49 @@ pub struct Seeds(tempfile::TempDir);
 impl Seeds {
     /// Control planes, named and addressed; each has a seed of its own.
     pub fn new(cluster: &str, nodes: &[(&str, &str)]) -> Self {
+        Self::with(cluster, nodes, &[])
+    }
+
+    /// The same with more arguments of `nodeimg cluster new`.
+    pub fn with(cluster: &str, nodes: &[(&str, &str)], more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(nodeimg());
         command.args(["cluster", "new", cluster, "--endpoint", "api.lab.test", "--quiet"]);
+        command.args(["--network", "static:/24"]).args(more);
         for (name, address) in nodes {
             command.arg("--control-plane").arg(format!("{name}={address}"));
         }
-        let output = command.arg("--out").arg(dir.path().join("c")).output().expect("nodeimg starts");
-        assert!(output.status.success(), "cluster new: {}", String::from_utf8_lossy(&output.stderr));
-        let seeds = Self(dir);
-        for (name, address) in nodes {
-            let network = format!("version: 2\nethernets:\n  eth0:\n    addresses: [\"{address}/24\"]\n");
-            std::fs::write(seeds.of(name).join("network-config"), network).expect("a seed is written");
+        good(command.arg("--out").arg(dir.path().join("c")), "cluster new");
+        Self(dir)
+    }
+
+    /// New seeds with a new permit and consent to a birth without these.
+    pub fn permit(&self, without: &[&str]) {
+        let mut command = Command::new(nodeimg());
+        command.args(["cluster", "permit", "--quiet"]).arg(self.0.path().join("c"));
+        for name in without {
+            command.args(["--without", name]);
         }
-        seeds
+        good(&mut command, "cluster permit");
+    }
+
+    /// The seed of one more node.
+    pub fn add(&self, name: &str, role: &str, address: &str) {
+        let mut command = Command::new(nodeimg());
+        command.args(["cluster", "seed", "--quiet"]).arg(self.0.path().join("c"));
+        command.args([name, "--role", role, "--address", address]);
+        good(&mut command, "cluster seed");
     }
 
     /// The folder of one node's seed.
     pub fn of(&self, node: &str) -> PathBuf {
         self.0.path().join("c/seeds").join(node)
     }
+}
+
+fn good(command: &mut Command, what: &str) {
+    let output = command.output().expect("nodeimg starts");
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A lab of these nodes with the image of `profiles/cplane.toml`.
