@@ -1,0 +1,69 @@
+//! Random schedules for three and five nodes, and every known mistake.
+
+use nodeimg_formation_sim::{Mutant, Outcome, Schedule, run};
+
+/// The adversary's luck for CI; another run takes another seed: `formation-sim --seed`.
+const SCHEDULES: u64 = 100_000;
+
+#[test]
+fn no_schedule_violates_a_property() {
+    let tally = run(0..SCHEDULES, &[3, 3, 5], None, 2, true);
+    if let Some(worst) = tally.worst {
+        let shrunk = worst.shrunk();
+        panic!("{:?}\n{}", shrunk.run(false).0, shrunk.to_text());
+    }
+    assert_eq!(tally.schedules(), SCHEDULES);
+    let quiet = tally.outcomes.get(&Outcome::Steady).copied().unwrap_or(0);
+    assert!(quiet > SCHEDULES / 2, "most schedules end steady: {:?}", tally.outcomes);
+    assert!(tally.outcomes.contains_key(&Outcome::QuorumLost), "some lose a majority");
+}
+
+#[test]
+fn a_schedule_goes_the_same_way_twice_and_through_its_text() {
+    for seed in 0..40 {
+        let schedule = Schedule::of(seed, 3, None);
+        let again = Schedule::from_text(&schedule.to_text()).expect("its own text");
+        assert_eq!(again, schedule);
+        assert_eq!(again.run(true), schedule.run(true));
+    }
+}
+
+fn is_caught(mutant: Mutant) {
+    let tally = run(0..60_000, &[3, 3, 5], Some(mutant), 2, true);
+    let worst = tally.worst.unwrap_or_else(|| panic!("{mutant:?} goes unnoticed: {:?}", tally.outcomes));
+    let shrunk = worst.shrunk();
+    assert!(matches!(shrunk.run(false).0, Outcome::Violated(_)));
+    println!("{mutant:?}: seed {}\n{}", worst.seed, shrunk.to_text());
+}
+
+macro_rules! caught {
+    ($($test:ident: $mutant:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            is_caught(Mutant::$mutant);
+        })*
+
+        #[test]
+        fn every_mutant_has_its_test() {
+            assert_eq!([$(Mutant::$mutant),*].len(), Mutant::ALL.len());
+        }
+    };
+}
+
+caught! {
+    a_start_without_everybodys_promise: Hasty,
+    answers_of_an_earlier_record: OldAnswers,
+    a_late_start_of_another_disk: AnyIncarnation,
+    consent_that_ignores_an_answer: DeafConsent,
+    unanimity_of_never_started: Unanimity,
+    data_that_is_given_up: GivesUpData,
+    disks_that_are_not_compared: NoPins,
+    starts_that_are_not_counted: NoCount,
+    a_living_member_that_is_evicted: Evicts,
+    a_member_that_is_somebody_elses: Squatter,
+    a_member_that_is_not_bound: Unbound,
+    a_member_that_never_published_may_start: Unpublished,
+    a_fixed_token: FixedToken,
+    blank_while_the_disk_is_absent: AbsentIsBlank,
+    deeds_before_records: DeedsFirst,
+}
