@@ -189,6 +189,7 @@ impl<'a> Builder<'a> {
             nft,
             settings: FetchSettings::of_this_process(),
             images: &images,
+            role: locked.profile.role,
         }
         .payload()?)
     }

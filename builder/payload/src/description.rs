@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nodeimg_contract::image::Role;
 use serde::Deserialize;
 
 /// The version of the file's format that this builder reads.
@@ -72,6 +73,20 @@ pub struct ProgramSpec {
     pub package: String,
     /// Where it lies in the node's root; absent for programs that only images hold.
     pub node: Option<String>,
+    /// On nodes of which roles; none: all. Says nothing about images.
+    #[serde(default)]
+    pub roles: Vec<Role>,
+}
+
+impl ProgramSpec {
+    /// Its place in the root of a node of this role.
+    pub fn node_of(&self, role: Role) -> Option<&str> {
+        self.node.as_deref().filter(|_| is_for(&self.roles, role))
+    }
+}
+
+fn is_for(roles: &[Role], role: Role) -> bool {
+    roles.is_empty() || roles.contains(&role)
 }
 
 /// One image of a single layer.
@@ -93,9 +108,17 @@ pub struct ImageSpec {
     /// Programs of Debian packages; their shared libraries come with them.
     #[serde(default)]
     pub debian: Vec<String>,
+    /// Baked on nodes of which roles; none: all.
+    #[serde(default)]
+    pub roles: Vec<Role>,
 }
 
 impl ImageSpec {
+    /// Whether a node of this role runs it.
+    pub fn is_for(&self, role: Role) -> bool {
+        is_for(&self.roles, role)
+    }
+
     /// Repository and tag, as a manifest writes it.
     pub fn reference(&self) -> String {
         format!("{}:{}", self.name, self.tag)
@@ -268,6 +291,23 @@ mod tests {
         assert_eq!(program.node.as_deref(), Some("/usr/bin/kubelet"));
         assert_eq!(description.toolchain.module_version(), "v0.0.1-go1.26.8.linux-amd64");
         assert!(description.images.iter().any(|i| i.reference() == "nodeimg.invalid/k8s/etcd:3.6.8-0"));
+    }
+
+    #[test]
+    fn a_role_has_what_it_runs() {
+        let description = Description::parse(OURS).unwrap();
+        let images = |role| {
+            let mut names: Vec<_> =
+                description.images.iter().filter(|i| i.is_for(role)).map(|i| &*i.name).collect();
+            names.iter_mut().for_each(|n| *n = n.rsplit('/').next().unwrap());
+            names
+        };
+        assert_eq!(images(Role::Etcd), ["etcd", "pause"]);
+        assert_eq!(images(Role::Worker), ["kube-proxy", "coredns", "pause", "flannel", "probe"]);
+        assert_eq!(images(Role::ControlPlane).len(), description.images.len());
+        let place = |name, role| description.program(name).unwrap().1.node_of(role);
+        assert_eq!(place("kubelet", Role::Etcd), Some("/usr/bin/kubelet"));
+        assert_eq!((place("bridge", Role::Etcd), place("etcdctl", Role::Worker)), (None, None));
     }
 
     #[test]

@@ -131,6 +131,7 @@ mod tests {
             wanted_by: WantedBy::Kubeadm,
             programs: [("x".to_owned(), "/usr/local/bin/x".to_owned())].into(),
             entrypoint: vec!["/usr/local/bin/x".to_owned()],
+            roles: Vec::new(),
             debian: Vec::new(),
         }
     }

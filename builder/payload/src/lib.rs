@@ -24,6 +24,7 @@ mod toolchain;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nodeimg_cache::{Cache, Origin};
+use nodeimg_contract::image::Role;
 use nodeimg_plan::lock::Lock;
 use nodeimg_progress::{Outcome, Progress};
 use nodeimg_tree::RootTree;
@@ -55,6 +56,8 @@ pub struct Payload {
     pub programs: Vec<Program>,
     /// Sorted by name.
     pub images: Vec<Image>,
+    /// Repository and tag of images that nodes of other roles run: kubeadm names them, this node does not.
+    pub left_out: Vec<String>,
 }
 
 impl Payload {
@@ -88,6 +91,7 @@ impl Payload {
             Some(kubeadm) => required::by_kubeadm(&kubeadm.path, &version, &self.image_repository)?,
             None => Vec::new(),
         };
+        required.retain(|image| !self.left_out.contains(&image.reference));
         required.extend(manifests.iter().flat_map(|(name, text)| by_manifest(name, text)));
         let baked: Vec<&str> = self.images.iter().map(|image| image.name.as_str()).collect();
         required::check(&required, &baked)
@@ -120,6 +124,8 @@ pub struct Source<'a> {
     pub settings: FetchSettings,
     /// Whose images are wanted; the programs of the node always are.
     pub images: &'a BTreeSet<WantedBy>,
+    /// Of the node: what other roles run is not made.
+    pub role: Role,
 }
 
 impl Source<'_> {
@@ -128,11 +134,12 @@ impl Source<'_> {
         let data = Data::embedded()?;
         data.check_lock(self.lock)?;
         let description = &data.description;
-        let specs: Vec<&ImageSpec> =
-            description.images.iter().filter(|image| self.images.contains(&image.wanted_by)).collect();
+        let wanted = description.images.iter().filter(|image| self.images.contains(&image.wanted_by));
+        let (specs, others): (Vec<&ImageSpec>, Vec<_>) = wanted.partition(|image| image.is_for(self.role));
         let all_programs = description.modules.iter().flat_map(|module| &module.programs);
-        let on_node =
-            all_programs.filter(|program| program.node.is_some()).map(|program| program.name.as_str());
+        let on_node = all_programs
+            .filter(|program| program.node_of(self.role).is_some())
+            .map(|program| program.name.as_str());
         let in_images = specs.iter().flat_map(|image| image.programs.keys().map(String::as_str));
         let names: BTreeSet<&str> = on_node.chain(in_images).collect();
 
@@ -157,7 +164,22 @@ impl Source<'_> {
         let kubernetes = description.modules.iter().find(|module| module.path == "k8s.io/kubernetes");
         let kubernetes =
             kubernetes.map(|module| module.version.trim_start_matches('v').to_owned()).unwrap_or_default();
-        let programs = programs.into_values().collect();
-        Ok(Payload { kubernetes, image_repository: IMAGE_REPOSITORY.to_owned(), programs, images })
+        let on_this_node = |program: &Program| {
+            description
+                .program(&program.name)
+                .and_then(|(_, spec)| spec.node_of(self.role))
+                .map(str::to_owned)
+        };
+        let programs = programs
+            .into_values()
+            .map(|program| Program { node: on_this_node(&program), ..program })
+            .collect();
+        Ok(Payload {
+            kubernetes,
+            image_repository: IMAGE_REPOSITORY.to_owned(),
+            programs,
+            images,
+            left_out: others.into_iter().map(ImageSpec::reference).collect(),
+        })
     }
 }
