@@ -26,6 +26,7 @@ mod phases;
 mod prepare;
 mod records;
 mod steps;
+mod tokens;
 mod watch;
 mod ways_out;
 
@@ -103,11 +104,15 @@ pub struct Memory {
     lease: RefCell<lease::Watched>,
     /// The wait for the own API server, over several tries.
     api_wait: RefCell<Option<WaitGuard>>,
+    /// The own API server was waited for in this boot.
+    waited: Cell<bool>,
     /// The wait for the endpoint, over several tries, by its fault.
     endpoint_wait: RefCell<Option<(Code, WaitGuard)>>,
     /// Looks at the node without an answer, in a row.
     missed: Cell<u32>,
     steady: Cell<bool>,
+    /// Looks at the node since it was steady.
+    rounds: Cell<u64>,
 }
 
 /// What the console shows between two actions: one wait of a kind goes on over many rounds.

@@ -16,6 +16,8 @@ use std::path::Path;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// For another control plane's: there are more to ask.
+const OTHER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of one API server; cheap to clone.
 #[derive(Clone)]
@@ -39,13 +41,13 @@ pub fn kubeconfig_file() -> &'static str {
 impl Api {
     /// The own API server. Reads the credentials; opens no connection yet.
     pub fn connect(config: &NodeConfig) -> Result<Self, Fault> {
-        Self::with_server(kubeconfig_file(), kubeadm::local_api(config))
+        Self::with_server(kubeconfig_file(), kubeadm::local_api(config), TIMEOUT)
     }
 
     /// Another control plane's.
     pub fn at(config: &NodeConfig, address: IpAddr) -> Result<Self, Fault> {
         let server = format!("https://{}", SocketAddr::new(address, config.api_port()));
-        Self::with_server(kubeconfig_file(), server)
+        Self::with_server(kubeconfig_file(), server, OTHER_TIMEOUT)
     }
 
     /// With other credentials.
@@ -58,14 +60,14 @@ impl Api {
         if f.config.role.value == Role::ControlPlane { Self::connect(&f.config) } else { guest::api(f) }
     }
 
-    fn with_server(file: &str, server: String) -> Result<Self, Fault> {
+    fn with_server(file: &str, server: String, limit: Duration) -> Result<Self, Fault> {
         let bad = |cause: String| {
             let help = "restore the file from a backup, or make it again with \"kubeadm init phase kubeconfig admin\"";
             Fault { code: Code::ApiNotReady, object: file.into(), cause, help: help.into() }
         };
         let kubeconfig = Kubeconfig::parse(&files::text(file, 1 << 20)?).map_err(|e| bad(e.to_string()))?;
         let identity = Identity::Certificate(&kubeconfig.certificate, &kubeconfig.key);
-        let https = Https::new(&kubeconfig.ca, identity, TIMEOUT).map_err(bad)?;
+        let https = Https::new(&kubeconfig.ca, identity, limit).map_err(bad)?;
         Ok(Self { https, server })
     }
 

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 const API_DEADLINE: Duration = Duration::from_secs(300);
 const NODE_DEADLINE: Duration = Duration::from_secs(240);
 /// A refused connection costs nothing; a `/readyz` runs some fifty checks in the API server.
+/// One try of the wait; the first of a boot lasts as long as a good start may.
 const API_PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PATIENCE: Duration = Duration::from_secs(45);
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ASK_PAUSE: Duration = Duration::from_millis(500);
@@ -34,9 +36,10 @@ pub fn await_api(f: &Formation<'_>) -> Result<Event, Fault> {
     let mut kept = f.memory.api_wait.borrow_mut();
     let wait =
         kept.get_or_insert_with(|| f.reporter.waiting("the API server of this node", API_DEADLINE, fault));
+    let patience = if f.memory.waited.replace(true) { API_PATIENCE } else { FIRST_PATIENCE };
     let begun = Instant::now();
     let mut listens = false;
-    while begun.elapsed() < API_PATIENCE {
+    while begun.elapsed() < patience {
         let pause = if listens || TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_ok() {
             listens = true;
             f.reporter.milestone(milestone::APISERVER);

@@ -1,7 +1,7 @@
 //! Each action of the machine, done.
 
 use super::{Formation, external, files, guest, lease, look, nodes, phases, prepare, records, steps};
-use nodeimg_contract::fault::Fault;
+use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
@@ -14,8 +14,37 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-/// Does one action, and says what came of it.
+/// Questions to the own API server before it counts as gone.
+const TRIES: u32 = 3;
+const TRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Does one action, and says what came of it. An own API server that does not answer any more is waited for anew: why it
+/// does not is the machine's question.
 pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
+    let asks_own_api = f.config.role.value == Role::ControlPlane
+        && f.memory.way.get().is_none()
+        && matches!(action, Action::ReadClusterRecord | Action::HoldLease | Action::WriteClusterRecord(_));
+    if !asks_own_api {
+        return do_it(f, action);
+    }
+    for _ in 1..TRIES {
+        match do_it(f, action) {
+            Err(fault) if fault.code == Code::ApiNotReady => {}
+            done => return done,
+        }
+        if !f.pause(TRY_PAUSE) {
+            break;
+        }
+    }
+    match do_it(f, action) {
+        Err(fault) if fault.code == Code::ApiNotReady => {
+            Ok(Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD))))
+        }
+        done => done,
+    }
+}
+
+fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
     Ok(match action {
         Action::WriteRecord(record) => {
             records::write_record(record)?;

@@ -18,6 +18,7 @@ pub fn before_the_kubelet(f: &Formation<'_>) -> Result<(), Fault> {
     files::folder(paths::RUN, 0o755)?;
     files::write(kubeadm::KUBELET_RESOLV_CONF, kubeadm::kubelet_resolv_conf(&f.config).as_bytes(), 0o644)?;
     files::folder("/var/lib/kubelet", 0o700)?;
+    files::folder(kubeadm::MANIFESTS, 0o700)?;
     static_pods(f, Path::new(paths::STATIC_PODS), Path::new(kubeadm::MANIFESTS))
 }
 

@@ -1,7 +1,7 @@
 //! What a steady node goes on doing: it looks at itself, and hears of its peers.
 
 use super::api::Api;
-use super::{Desk, Formation, external, nodes, perform, records};
+use super::{Desk, Formation, external, nodes, perform, records, tokens};
 use nodeimg_init_core::formation::{Kind, Seeded};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::collections::BTreeMap;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Between two looks at the own node.
 const ROUND: Duration = Duration::from_secs(5);
+/// Rounds between two looks at the bootstrap tokens.
+const TOKENS: u64 = 12;
 /// Between two rounds of questions to the peers: a contact is at most that old.
 const CONTACT: Duration = Duration::from_secs(10);
 
@@ -21,7 +23,16 @@ pub fn round(f: &Formation<'_>) -> bool {
     match Seeded::new(&f.config, &[]).kind {
         Kind::Etcd => external::look(f),
         Kind::Lb => {}
-        Kind::StackedControlPlane | Kind::ExternalControlPlane | Kind::Worker => nodes::look(f),
+        Kind::Worker => nodes::look(f),
+        Kind::StackedControlPlane | Kind::ExternalControlPlane => {
+            nodes::look(f);
+            let rounds = f.memory.rounds.get();
+            f.memory.rounds.set(rounds.wrapping_add(1));
+            // An API server that does not answer is told by the look.
+            if rounds % TOKENS == 0 {
+                let _ = tokens::keep(f);
+            }
+        }
     }
     !f.stopping()
 }

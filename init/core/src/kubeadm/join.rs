@@ -125,17 +125,20 @@ pub fn join_configuration(
     })
 }
 
-/// The kubeconfig of [`Discovery::File`]: the endpoint and its CA, no user.
+/// The kubeconfig of [`Discovery::File`]: the endpoint, its CA, and the bootstrap token (kubeadm refuses one without a
+/// user).
 pub fn discovery_kubeconfig(config: &NodeConfig) -> Result<String, NotRendered> {
-    let ca = base64::engine::general_purpose::STANDARD.encode(join(config)?.ca.as_bytes());
-    // Names were checked to be plain; base64 is.
+    let join = join(config)?;
+    let ca = base64::engine::general_purpose::STANDARD.encode(join.ca.as_bytes());
+    // Names and the token were checked to be plain; base64 is.
     Ok(format!(
         "apiVersion: v1\nkind: Config\n\
          clusters:\n- name: \"{name}\"\n  cluster:\n    certificate-authority-data: \"{ca}\"\n    server: \"https://{endpoint}\"\n\
-         contexts:\n- name: \"{name}\"\n  context:\n    cluster: \"{name}\"\n    user: \"\"\n\
-         current-context: \"{name}\"\nusers: []\n",
+         contexts:\n- name: \"{name}\"\n  context:\n    cluster: \"{name}\"\n    user: \"bootstrap\"\n\
+         current-context: \"{name}\"\nusers:\n- name: \"bootstrap\"\n  user:\n    token: \"{token}\"\n",
         name = config.cluster.value,
         endpoint = config.endpoint_text(),
+        token = join.token.token,
     ))
 }
 
