@@ -109,11 +109,27 @@ fn good(command: &mut Command, what: &str) {
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The control plane's image: `NODEIMG_LAB_IMAGE`, or the one that the whole-boot tests use as well, built here when it is
+/// not there or not of this code.
+fn root_image() -> PathBuf {
+    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let built = || {
+        let dist = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist");
+        let mut command = Command::new(nodeimg());
+        command.arg("build").arg(checkout().join("profiles/cplane.toml")).current_dir(checkout());
+        match from_environment("NODEIMG_TEST_LOCKS").map(|d| d.join("cplane.lock")) {
+            Some(renewed) if renewed.is_file() => command.arg("--lock-file").arg(renewed),
+            _ => command.arg("--locked"),
+        };
+        good(command.arg("--out").arg(&dist), "build");
+        dist.join("cplane/root.img")
+    };
+    from_environment("NODEIMG_LAB_IMAGE").unwrap_or_else(|| BUILT.get_or_init(built).clone())
+}
+
 /// A lab of these nodes with the image of `profiles/cplane.toml`.
 pub fn lab(seeds: &Seeds, nodes: &[&str]) -> Lab {
-    let root_image =
-        from_environment("NODEIMG_LAB_IMAGE").unwrap_or_else(|| checkout().join("dist/cplane/root.img"));
-    assert!(root_image.is_file(), "no {}: nodeimg build profiles/cplane.toml", root_image.display());
+    let root_image = root_image();
     let spec = LabSpec {
         root_image,
         nodeinit: from_environment("NODEIMG_LAB_NODEINIT"),
