@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use x509_parser::pem::parse_x509_pem;
 
 mod folders;
+mod online;
 mod roles;
 
 fn control_plane(name: &str, address: std::net::IpAddr) -> nodeimg_contract::seed::ControlPlane {

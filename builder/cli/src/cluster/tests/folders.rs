@@ -14,7 +14,7 @@ fn command(words: &[&str]) -> ClusterCommand {
 }
 
 /// Runs `seed`, `permit` or `remove-node` on a folder.
-fn run(folder: &Path, name: &str, words: &[&str]) -> Result<String, ClusterError> {
+pub fn run(folder: &Path, name: &str, words: &[&str]) -> Result<String, ClusterError> {
     let folder = folder.to_str().expect("text");
     match command(&[&[name, folder], words].concat()) {
         ClusterCommand::Seed(args) => add(&args).map(|said| said.to_string()),
@@ -30,7 +30,7 @@ fn made_large(external: bool) -> (tempfile::TempDir, PathBuf) {
     (folder, made.folder)
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .expect("a folder")
         .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())

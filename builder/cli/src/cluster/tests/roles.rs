@@ -4,7 +4,6 @@ use super::*;
 use nodeimg_contract::birth::Method;
 use nodeimg_contract::peer;
 use nodeimg_contract::seed::{KeyAlgorithm, NodeSeed};
-use std::time::Instant;
 
 pub fn wishes(role: Role, prefix: &str, count: u8, first: u8) -> Vec<NodeWish> {
     (0..count)
@@ -208,10 +207,13 @@ fn a_cluster_that_exists_is_joined_without_a_permit() {
 }
 
 #[test]
-fn a_nodes_pki_is_made_in_half_a_second() {
+fn a_nodes_pki_takes_half_a_second_of_a_cpu_at_most() {
+    use nix::time::{ClockId, clock_gettime};
+    // This thread's own time: other tests run beside it.
+    let cpu = || std::time::Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));
     let folder = tempfile::tempdir().expect("a folder");
-    let began = Instant::now();
+    let began = cpu();
     new(&spec(folder.path().join("lab"))).expect("a cluster");
-    let took = began.elapsed();
+    let took = cpu() - began;
     assert!(took.as_millis() < 500, "all of a cluster of one: {took:?}");
 }
