@@ -39,6 +39,12 @@ pub enum LabError {
         /// On or off.
         state: &'static str,
     },
+    /// Its disk keeps everything at once.
+    #[error("the disk of node \"{node}\" has no volatile cache\nhelp: DiskKind::Volatile needs /dev/fuse")]
+    Disk {
+        /// Which.
+        node: String,
+    },
     /// A command in a node did not end well.
     #[error("\"{command}\" in node \"{node}\" failed: {complaint}")]
     Command {

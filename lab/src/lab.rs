@@ -5,7 +5,7 @@
 
 use crate::error::LabError;
 use crate::machine::{Answer, Machine};
-use crate::namespace::{Ground, Node};
+use crate::namespace::{Ground, Node, Roots};
 use crate::spec::LabSpec;
 use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
@@ -68,10 +68,11 @@ impl Lab {
         let (id, folder, lock) = crate::namespace::claim(&spec.folder)?;
         let ground = Arc::new(crate::namespace::ground(&id, &spec)?);
         let mut nodes = Vec::new();
+        let mut roots = Roots::default();
         for (cable, node) in spec.nodes.into_iter().enumerate() {
-            let own = folder.join(&node.name);
-            let name = node.name.clone();
-            let made = Node::new(ground.clone(), node.name, cable, own, node.seed, node.disk_bytes);
+            let root = roots.of(node.image.as_ref().unwrap_or(&spec.root_image))?;
+            let (name, own) = (node.name.clone(), folder.join(&node.name));
+            let made = Node::new(ground.clone(), root, cable, own, node);
             nodes.push(made.map_err(LabError::kernel("make the node", name))?);
         }
         Ok(Self { ground, nodes, folder, _lock: lock })

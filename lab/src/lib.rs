@@ -39,5 +39,5 @@ mod spec;
 pub use error::LabError;
 pub use lab::{Lab, Member, Members, Records};
 pub use machine::{Answer, Ended, Machine};
-pub use namespace::Node;
-pub use spec::{DISK_BYTES, LabSpec, NodeSpec};
+pub use namespace::{Moment, Node};
+pub use spec::{DISK_BYTES, DiskKind, LabSpec, NodeSpec};

@@ -14,10 +14,14 @@ mod loop_device;
 mod network;
 mod node;
 mod said;
+mod volatile_disk;
+mod write_cache;
 
 pub(crate) use node::Ground;
 pub use node::Node;
 pub(crate) use said::News;
+pub(crate) use volatile_disk::is_possible as has_volatile_disks;
+pub use write_cache::Moment;
 
 use crate::error::LabError;
 use crate::spec::LabSpec;
@@ -26,8 +30,10 @@ use loop_device::{LoopDevice, Window};
 use network::Switches;
 use nix::fcntl::{Flock, FlockArg};
 use nodeimg_contract::partition;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Names of labs' folders begin so.
@@ -86,7 +92,6 @@ pub(crate) fn ground(id: &str, spec: &LabSpec) -> Result<Ground, LabError> {
     let lowers_oom_score = has_capability(CAP_SYS_RESOURCE);
     Ok(Ground {
         id: id.to_owned(),
-        root: root_device(&spec.root_image)?,
         nodeinit: spec.nodeinit.clone(),
         switches: Switches::new().map_err(LabError::kernel("make the network of", id))?,
         hierarchies: Hierarchies::of_this_host()
@@ -94,6 +99,22 @@ pub(crate) fn ground(id: &str, spec: &LabSpec) -> Result<Ground, LabError> {
         lowers_oom_score,
         news: News::default(),
     })
+}
+
+/// Roots of images, each behind one device however many nodes have it.
+#[derive(Default)]
+pub(crate) struct Roots(BTreeMap<PathBuf, Arc<LoopDevice>>);
+
+impl Roots {
+    /// The root of an image.
+    pub(crate) fn of(&mut self, image: &Path) -> Result<Arc<LoopDevice>, LabError> {
+        if let Some(there) = self.0.get(image) {
+            return Ok(there.clone());
+        }
+        let root = Arc::new(root_device(image)?);
+        self.0.insert(image.to_owned(), root.clone());
+        Ok(root)
+    }
 }
 
 /// The root's partition of a GPT image, as a block device.
@@ -106,7 +127,7 @@ fn root_device(image: &Path) -> Result<LoopDevice, LabError> {
     let block = *table.logical_block_size();
     let offset = root.bytes_start(block).map_err(|e| bad(e.to_string()))?;
     let size = root.bytes_len(block).map_err(|e| bad(e.to_string()))?;
-    let window = Window { offset, size, read_only: true };
+    let window = Window { offset, size, read_only: true, direct: false };
     LoopDevice::over(&file, window)
         .map_err(LabError::kernel("make a loop device over", image.display().to_string()))
 }

@@ -13,6 +13,7 @@ const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
+const LO_FLAGS_DIRECT_IO: u32 = 16;
 /// `BLKPG` of include/uapi/linux/blkpg.h, and its operations.
 const BLKPG: libc::c_ulong = 0x1269;
 const ADD_PARTITION: libc::c_int = 1;
@@ -75,6 +76,8 @@ pub(crate) struct Window {
     pub(crate) size: u64,
     /// Nothing may be written.
     pub(crate) read_only: bool,
+    /// Past the page cache of the file.
+    pub(crate) direct: bool,
 }
 
 /// A loop device.
@@ -92,6 +95,9 @@ impl LoopDevice {
         let mut flags = LO_FLAGS_AUTOCLEAR;
         if window.read_only {
             flags |= LO_FLAGS_READ_ONLY;
+        }
+        if window.direct {
+            flags |= LO_FLAGS_DIRECT_IO;
         }
         let config = LoopConfig {
             fd: u32::try_from(file.as_raw_fd()).map_err(io::Error::other)?,

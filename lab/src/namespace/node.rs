@@ -1,36 +1,37 @@
 //! A machine that is a set of namespaces.
 //!
-//! Takes the lab's shared parts and a node's own. Gives the trait [`Machine`]. A thread for each run reads what the node
-//! says, shows the kernel's partitions in its `/dev` (as udev does on a machine), and sees its end.
+//! Takes the lab's shared parts and a node's own. Gives the trait [`Machine`].
 
-use super::boot::{BootPlan, Booted, SEED, block_node, boot};
+mod devices;
+mod run;
+
 use super::cgroup::Hierarchies;
-use super::disk::StateDisk;
-use super::enter::{new_network, signal, spawn_inside, with_own_mounts};
+use super::disk::{Cache, StateDisk};
+use super::enter::{signal, spawn_inside};
 use super::loop_device::LoopDevice;
-use super::network::{NODE_LINK, Switches};
-use super::said::{News, Reader, Said, lock};
+use super::network::Switches;
+use super::said::{News, Said, lock};
+use super::write_cache::{CutPower, Moment};
 use crate::command::finish;
 use crate::error::LabError;
 use crate::machine::{Answer, Ended, Machine};
-use nix::mount::{MsFlags, mount};
+use crate::spec::NodeSpec;
 use nix::sys::signal::Signal;
-use nodeimg_contract::machine::{Namespace, SCHEMA};
 use nodeimg_contract::status::NodeStatus;
+use run::{Power, Run};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 /// How long the kernel may take to end all of a node's processes.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
-/// How often a run's thread looks at what does not tell of itself.
-const TICK: Duration = Duration::from_millis(20);
+/// How long a cut at a flush may take.
+const CUT_LIMIT: Duration = Duration::from_secs(10);
 /// PATH inside.
 const PATH: &str = "/usr/bin:/usr/sbin:/bin:/sbin";
 
@@ -38,7 +39,6 @@ const PATH: &str = "/usr/bin:/usr/sbin:/bin:/sbin";
 pub(crate) struct Ground {
     /// The lab's name on this host.
     pub(crate) id: String,
-    pub(crate) root: LoopDevice,
     pub(crate) nodeinit: Option<PathBuf>,
     pub(crate) switches: Switches,
     pub(crate) hierarchies: Hierarchies,
@@ -56,8 +56,12 @@ struct Inner {
     /// Number of its cable.
     cable: usize,
     folder: PathBuf,
+    /// Its image's root.
+    root: Arc<LoopDevice>,
     said: Said,
     clock_offset: AtomicI64,
+    /// What ends the run, if there is one. Never held while anything waits for the disk, which may be about to use it.
+    power: Mutex<Option<Power>>,
     state: Mutex<State>,
 }
 
@@ -71,40 +75,22 @@ struct State {
     last: Option<Ended>,
 }
 
-/// A run of the machine.
-struct Run {
-    process: Arc<OwnedFd>,
-    pid: u32,
-    began: Instant,
-    /// CLOCK_BOOTTIME when PID 1 was started.
-    began_ms: u64,
-    /// A reboot starts it again.
-    goes_on: bool,
-}
-
-/// What the thread of a run works with.
-struct Running {
-    child: Child,
-    reader: Reader,
-    _keeper: Sender<()>,
-}
-
 impl Node {
     pub(crate) fn new(
         ground: Arc<Ground>,
-        name: String,
+        root: Arc<LoopDevice>,
         cable: usize,
         folder: PathBuf,
-        seed: Option<PathBuf>,
-        disk_bytes: u64,
+        spec: NodeSpec,
     ) -> io::Result<Self> {
+        let NodeSpec { name, seed, disk_bytes, disk, .. } = spec;
         std::fs::create_dir_all(folder.join("root"))?;
-        let disk = StateDisk::new(folder.join("state.img"), disk_bytes, format!("lab-{name}"))?;
+        let disk = StateDisk::new(&folder, disk_bytes, format!("lab-{name}"), disk)?;
         let said = Said::new(ground.news.clone(), std::fs::File::create(folder.join("console.log"))?);
         let state = State { disk, seed, switch: 0, link: true, boots: 0, run: None, last: None };
         let clock_offset = AtomicI64::new(0);
-        let state = Mutex::new(state);
-        Ok(Self(Arc::new(Inner { ground, name, cable, folder, said, clock_offset, state })))
+        let (power, state) = (Mutex::default(), Mutex::new(state));
+        Ok(Self(Arc::new(Inner { ground, name, cable, folder, root, said, clock_offset, power, state })))
     }
 
     /// The serial number of its state disk.
@@ -140,35 +126,58 @@ impl Node {
         lock(&self.0.state).run.as_ref().map(|r| r.began.elapsed())
     }
 
+    /// How often its disk has made something durable, over all boots: flushes that had nothing to do do not count. A disk
+    /// without a volatile cache counts none.
+    pub fn flushes(&self) -> u64 {
+        lock(&self.0.state).disk.cache().map_or(0, |cache| cache.flushes())
+    }
+
+    /// Cuts its power at a flush to come: 1 is the next that has something to do. Nobody hears of that flush: the network
+    /// is gone and all processes are killed before the disk answers. A cut of another kind forgets this one.
+    pub fn cut_at_flush(&self, flush: u64, moment: Moment) -> Result<(), LabError> {
+        let Some(cache) = lock(&self.0.state).disk.cache() else {
+            return Err(LabError::Disk { node: self.0.name.clone() });
+        };
+        let cut = self.cutter().map_err(self.failed("start a thread for"))?;
+        cache.cut_at(flush, moment, cut);
+        Ok(())
+    }
+
+    /// The thread that serves a disk has no descriptors but its own: another one does the work.
+    fn cutter(&self) -> io::Result<CutPower> {
+        let (ask, asked) = channel::<Sender<()>>();
+        let node = Arc::downgrade(&self.0);
+        std::thread::Builder::new().name(format!("cut {}", self.0.name)).spawn(move || {
+            while let Ok(done) = asked.recv() {
+                if let Some(node) = Weak::upgrade(&node) {
+                    // What is not on cannot be cut.
+                    let _ = Self(node).cut_now();
+                }
+                let _ = done.send(());
+            }
+        })?;
+        Ok(Arc::new(move || {
+            let (done, finished) = channel();
+            if ask.send(done).is_ok() {
+                let _ = finished.recv_timeout(CUT_LIMIT);
+            }
+        }))
+    }
+
+    /// First nothing is heard of it any more, then nothing of it runs.
+    fn cut_now(&self) -> io::Result<()> {
+        let network = self.0.ground.switches.set_up(self.0.cable, false);
+        match &*lock(&self.0.power) {
+            Some(power) => power.cut().and(network),
+            None => Ok(()),
+        }
+    }
+
     /// Puts its cable into another switch of the lab.
     pub(crate) fn to_switch(&self, number: usize) -> Result<(), LabError> {
         let mut state = lock(&self.0.state);
         state.switch = number;
         self.0.ground.switches.replug(self.0.cable, number).map_err(self.failed("replug the cable of"))
-    }
-
-    /// A file of its state partition (a path below `/var`), whether it runs or not; none when there is no such file.
-    pub fn read_state_file(&self, path: &str) -> Result<Option<Vec<u8>>, LabError> {
-        let state = lock(&self.0.state);
-        let inside = path.trim_start_matches('/');
-        let read = match &state.run {
-            Some(run) => read(&Path::new("/proc").join(run.pid.to_string()).join("root").join(inside)),
-            None => match state.disk.device() {
-                None => Ok(None),
-                Some(device) => self.read_from_disk(device, inside.strip_prefix("var/").unwrap_or(inside)),
-            },
-        };
-        read.map_err(self.failed("read the state partition of"))
-    }
-
-    fn read_from_disk(&self, device: &LoopDevice, path: &str) -> io::Result<Option<Vec<u8>>> {
-        let Some((partition, _)) = device.partitions().into_iter().next() else { return Ok(None) };
-        let at = self.0.folder.join("root");
-        with_own_mounts(|| {
-            let from = Path::new("/dev").join(&partition);
-            mount(Some(&from), &at, Some("ext4"), MsFlags::MS_RDONLY, None::<&str>)?;
-            read(&at.join(path))
-        })
     }
 
     fn failed<E: Into<io::Error>>(&self, action: &'static str) -> impl FnOnce(E) -> LabError {
@@ -179,129 +188,8 @@ impl Node {
         LabError::Power { node: self.0.name.clone(), state: "off" }
     }
 
-    fn started(&self, state: &mut State) -> Result<Running, LabError> {
-        let inner = &self.0;
-        let ground = &inner.ground;
-        let network = new_network().map_err(self.failed("make a network for"))?;
-        ground
-            .switches
-            .connect(inner.cable, state.switch, &network, state.link)
-            .map_err(self.failed("connect"))?;
-        let groups =
-            ground.hierarchies.open(&ground.id, &inner.name).map_err(self.failed("make cgroups for"))?;
-        let disk = state.disk.device().map(|d| (d.name().to_owned(), d.rdev()));
-        let partitions = state.disk.device().map(LoopDevice::partitions).unwrap_or_default();
-        state.boots += 1;
-        inner.said.begin(state.boots);
-        let machine = Namespace {
-            schema: SCHEMA,
-            command_line: format!("ds=nocloud;s={SEED}/"),
-            cgroups: ground.hierarchies.version,
-            lowers_oom_score: ground.lowers_oom_score,
-            links: vec![NODE_LINK.to_owned()],
-            clock_offset_seconds: inner.clock_offset.load(Ordering::Relaxed),
-        };
-        let Booted { child, process, pipes: (console, status), keeper } = boot(BootPlan {
-            folder: inner.folder.join("root"),
-            root: ground.root.path(),
-            nodeinit: ground.nodeinit.clone(),
-            seed: state.seed.clone(),
-            network,
-            machine,
-            disks: disk.into_iter().chain(partitions).collect(),
-            hierarchies: ground.hierarchies.clone(),
-            groups,
-        })?;
-        let run = Run {
-            process: Arc::new(process),
-            pid: child.id(),
-            began: Instant::now(),
-            began_ms: boottime_ms(),
-            goes_on: true,
-        };
-        self.show_disks(state, &run);
-        state.run = Some(run);
-        Ok(Running { child, reader: Reader::new(console, status), _keeper: keeper })
-    }
-
-    /// Until the machine is off.
-    fn watch(&self, mut running: Running) {
-        loop {
-            let status = self.run_to_its_end(&mut running);
-            // The keeper stands on the node's mounts.
-            drop(running);
-            let ended = status.map_or(Ended::Cut, ended);
-            let mut state = lock(&self.0.state);
-            let again = ended == Ended::Reboot && state.run.take().is_some_and(|r| r.goes_on);
-            state.last = Some(ended);
-            if let Err(e) = state.disk.settle() {
-                self.0.said.text(format!("-- {e} --\n").as_bytes());
-            }
-            let ground = &self.0.ground;
-            let _ = ground.switches.cut(self.0.cable);
-            ground.hierarchies.remove(&ground.id, Some(&self.0.name));
-            state.run = None;
-            self.0.said.text(format!("-- {ended:?} --\n").as_bytes());
-            let next = if again { self.started(&mut state).ok() } else { None };
-            drop(state);
-            ground.news.tell();
-            match next {
-                Some(next) => running = next,
-                None => return,
-            }
-        }
-    }
-
-    fn run_to_its_end(&self, running: &mut Running) -> io::Result<ExitStatus> {
-        loop {
-            running.reader.read(&self.0.said, TICK);
-            match running.child.try_wait() {
-                Ok(Some(status)) => {
-                    running.reader.read(&self.0.said, Duration::ZERO);
-                    return Ok(status);
-                }
-                Ok(None) => {}
-                Err(e) => return Err(e),
-            }
-            // Somebody who holds the state is about to change what is shown.
-            if let Ok(state) = self.0.state.try_lock()
-                && let Some(run) = &state.run
-            {
-                self.show_disks(&state, run);
-            }
-        }
-    }
-
-    /// The disk and its partitions have nodes in `/dev` and a word in udev's database; those that are gone have none.
-    fn show_disks(&self, state: &State, run: &Run) {
-        let root = Path::new("/proc").join(run.pid.to_string()).join("root");
-        let dev = root.join("dev");
-        let mut wanted = Vec::new();
-        if let Some(device) = state.disk.device() {
-            device.find_partitions();
-            wanted.push((device.name().to_owned(), device.rdev()));
-            wanted.extend(device.partitions());
-        }
-        let Ok(entries) = std::fs::read_dir(&dev) else { return };
-        let there: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
-        for name in there.iter().filter(|n| n.starts_with("loop") && !wanted.iter().any(|(w, _)| w == *n)) {
-            let _ = std::fs::remove_file(dev.join(name));
-        }
-        for (name, number) in wanted.iter().filter(|(n, _)| !there.contains(n)) {
-            let _ = block_node(&dev, name, *number);
-        }
-        if let Some((_, number)) = wanted.first() {
-            let (major, minor) = (nix::sys::stat::major(*number), nix::sys::stat::minor(*number));
-            let data = root.join("run/udev/data");
-            let file = data.join(format!("b{major}:{minor}"));
-            if !file.exists() && std::fs::create_dir_all(&data).is_ok() {
-                let _ = std::fs::write(file, format!("E:ID_SERIAL_SHORT={}\n", state.disk.serial()));
-            }
-        }
-    }
-
     fn process(&self) -> Result<Arc<OwnedFd>, LabError> {
-        lock(&self.0.state).run.as_ref().map(|r| r.process.clone()).ok_or_else(|| self.off())
+        lock(&self.0.power).as_ref().map(|p| p.process.clone()).ok_or_else(|| self.off())
     }
 
     fn spawn(&self, command: &[&str]) -> Result<Child, LabError> {
@@ -348,10 +236,11 @@ impl Machine for Node {
     }
 
     fn power_cut(&self) -> Result<(), LabError> {
-        if let Some(run) = &mut lock(&self.0.state).run {
-            run.goes_on = false;
-            signal(&run.process, Signal::SIGKILL).map_err(self.failed("cut the power of"))?;
+        let cache: Option<Cache> = lock(&self.0.state).disk.cache();
+        if let Some(cache) = cache.filter(|_| self.is_on()) {
+            cache.cut();
         }
+        self.cut_now().map_err(self.failed("cut the power of"))?;
         self.until_off(KILL_LIMIT, "the end")
     }
 
@@ -421,27 +310,4 @@ impl Machine for Node {
             complaint: format!("it did not end within {} s and was killed", limit.as_secs()),
         })
     }
-}
-
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// reboot(2), "Behavior inside PID namespaces": the parent sees PID 1 ended by SIGHUP or SIGINT.
-fn ended(status: ExitStatus) -> Ended {
-    match status.signal() {
-        Some(libc::SIGHUP) => Ended::Reboot,
-        Some(libc::SIGINT) => Ended::PowerOff,
-        _ => Ended::Cut,
-    }
-}
-
-fn boottime_ms() -> u64 {
-    use nix::time::{ClockId, clock_gettime};
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
