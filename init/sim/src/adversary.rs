@@ -10,6 +10,10 @@
 //! - *False consent*: `without` names a node that is off and has never started a birth. An operator who names a node that
 //!   holds the cluster's data gives up that data. Consent names the same nodes everywhere in the end, though seeds with
 //!   and without it may be in use at once.
+//! - *Data that lives only on nodes outside of the seed's list* (added later): when every listed node is wiped while its
+//!   permit holds, blank nodes have nobody to ask who knows, and a second birth comes about. (Found by this simulator.
+//!   Growth from one listed control plane has the same hole until the permit ends; what answers behind the endpoint could
+//!   close it.) Only disks of listed nodes count for "data of another birth lives".
 //! - *Two machines under one name during a birth*: a clone of a seed is switched on once a cluster exists or the original
 //!   is off for good. After that it may come and go, and have the address or not.
 //! - *A machine that is exchanged twice within one round of questions*: an exchange takes a power cycle.

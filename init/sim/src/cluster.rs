@@ -94,14 +94,18 @@ impl World {
     pub(crate) fn read(&mut self, from: usize, token: usize) -> Option<Data> {
         let Quorum { leader, voters } = self.quorum(from, token)?;
         let log = self.data(leader)?.log.clone();
-        let settled = voters.iter().all(|m| self.data(*m).is_some_and(|d| d.log == log))
+        // A leader knows what is committed once an entry of its own is: nothing is read from an empty log.
+        let settled = !log.is_empty()
+            && voters.iter().all(|m| self.data(*m).is_some_and(|d| d.log == log))
             && self.truth[token].acknowledged == log;
         if settled {
             self.feed_learners(leader, &log);
         } else if !self.commit(from, token, Change::Nothing) {
             return None;
         }
-        self.data(leader).cloned()
+        let mut data = self.data(leader)?.clone();
+        data.log.clone_from(&self.truth[token].acknowledged);
+        Some(data)
     }
 
     fn feed_learners(&mut self, leader: usize, log: &[Entry]) {
@@ -140,10 +144,11 @@ impl World {
         self.changed = self.time;
     }
 
-    /// Whether any disk, attached or not, holds data of a token.
+    /// Whether any disk of a listed node, attached or not, holds data of a token.
     pub(crate) fn lives(&self, token: usize) -> bool {
         let of = |d: &Option<Data>| d.as_ref().is_some_and(|d| d.token == token && !d.log.is_empty());
-        self.machines.iter().any(|m| of(&m.etcd_disk.data) || m.shelf.as_ref().is_some_and(|s| of(&s.0.data)))
+        let mut listed = self.machines.iter().filter(|m| m.slot < self.setting.listed);
+        listed.any(|m| of(&m.etcd_disk.data) || m.shelf.as_ref().is_some_and(|s| of(&s.0.data)))
     }
 
     /// A member that was added and runs tells its name.

@@ -33,6 +33,8 @@ pub struct Tally {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// The first schedule that violated a property.
     pub worst: Option<Schedule>,
+    /// One seed of each outcome.
+    pub seeds: BTreeMap<Outcome, u64>,
 }
 
 impl Tally {
@@ -64,6 +66,7 @@ pub fn run(
                 found.store(true, std::sync::atomic::Ordering::Relaxed);
                 tally.worst.get_or_insert(schedule);
             }
+            tally.seeds.entry(outcome.clone()).or_insert(seed);
             *tally.outcomes.entry(outcome).or_default() += 1;
         }
         tally
@@ -76,6 +79,9 @@ pub fn run(
     for tally in tallies {
         for (outcome, count) in tally.outcomes {
             *all.outcomes.entry(outcome).or_default() += count;
+        }
+        for (outcome, seed) in tally.seeds {
+            all.seeds.entry(outcome).and_modify(|s| *s = seed.min(*s)).or_insert(seed);
         }
         if let Some(schedule) = tally.worst
             && all.worst.as_ref().is_none_or(|w| schedule.seed < w.seed)

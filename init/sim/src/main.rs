@@ -24,6 +24,9 @@ struct Arguments {
     /// Shows one schedule: a seed, or a file that a violation was written to.
     #[arg(long)]
     replay: Option<String>,
+    /// Makes the replayed schedule shorter first, if it violates a property.
+    #[arg(long, requires = "replay")]
+    shrink: bool,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: u64,
@@ -61,6 +64,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
                 Schedule::from_text(&text).ok_or_else(|| format!("\"{replay}\" is no schedule"))?
             }
         };
+        let schedule = if arguments.shrink { schedule.shrunk() } else { schedule };
         let (outcome, trace) = schedule.run(true);
         println!("{}\n{outcome:?}", trace.join("\n"));
         return Ok(!matches!(outcome, Outcome::Violated(_)));
@@ -71,7 +75,8 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let tally =
         nodeimg_formation_sim::run(arguments.seed..end, &nodes, mutant, threads, !arguments.keep_going);
     for (outcome, count) in &tally.outcomes {
-        println!("{count:>10}  {outcome:?}");
+        let seed = tally.seeds.get(outcome).copied().unwrap_or_default();
+        println!("{count:>10}  {outcome:?}, for one seed {seed}");
     }
     println!("{:>10}  schedules in {:.1} s", tally.schedules(), began.elapsed().as_secs_f64());
     let Some(worst) = tally.worst else { return Ok(true) };

@@ -3,7 +3,7 @@
 
 use crate::machine::Machine;
 use crate::world::{Violation, World};
-use nodeimg_contract::birth::BirthId;
+use nodeimg_contract::birth::{Birth, BirthId};
 use nodeimg_init_core::formation::{Action, Kind, Refusal, Wait};
 
 /// How a schedule ended.
@@ -107,7 +107,8 @@ impl World {
             // A participant that has not started yet still may.
             let may = m.etcd_disk.data.is_none()
                 && !self.made.contains_key(&(token, id))
-                && m.etcd_disk.record.as_ref().and_then(|r| r.cluster()).as_ref() == self.tokens.get(token);
+                && m.etcd_disk.record.as_ref().and_then(|r| r.started()).map(Birth::id).as_ref()
+                    == self.tokens.get(token);
             m.slot == slot && (has || may) && !matches!(m.last, Some(Action::Refuse(_)))
         })
     }
@@ -122,7 +123,10 @@ impl World {
     }
 
     fn has_two_births(&self) -> bool {
-        (0..self.tokens.len()).filter(|t| self.lives(*t)).count() > 1
+        let of = |m: &Machine, t: usize| {
+            m.etcd_disk.data.as_ref().is_some_and(|d| d.token == t && !d.log.is_empty())
+        };
+        (0..self.tokens.len()).filter(|t| self.ours().any(|m| of(m, *t))).count() > 1
     }
 }
 

@@ -3,11 +3,11 @@
 use nodeimg_formation_sim::{Mutant, Outcome, Schedule, run};
 
 /// The adversary's luck for CI; another run takes another seed: `formation-sim --seed`.
-const SCHEDULES: u64 = 100_000;
+const SCHEDULES: u64 = 10_000;
 
 #[test]
 fn no_schedule_violates_a_property() {
-    let tally = run(0..SCHEDULES, &[3, 3, 5], None, 2, true);
+    let tally = run(1..SCHEDULES + 1, &[3, 5], None, 2, true);
     if let Some(worst) = tally.worst {
         let shrunk = worst.shrunk();
         panic!("{:?}\n{}", shrunk.run(false).0, shrunk.to_text());
@@ -29,7 +29,7 @@ fn a_schedule_goes_the_same_way_twice_and_through_its_text() {
 }
 
 fn is_caught(mutant: Mutant) {
-    let tally = run(0..60_000, &[3, 3, 5], Some(mutant), 2, true);
+    let tally = run(1..60_001, &[3, 5], Some(mutant), 2, true);
     let worst = tally.worst.unwrap_or_else(|| panic!("{mutant:?} goes unnoticed: {:?}", tally.outcomes));
     let shrunk = worst.shrunk();
     assert!(matches!(shrunk.run(false).0, Outcome::Violated(_)));

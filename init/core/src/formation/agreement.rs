@@ -64,8 +64,11 @@ pub fn agree(
                 return Err(Refusal::Untrusted { name: name.clone(), why: why.clone() });
             }
             Some(Answer::Silent(why)) => silent.push((name.clone(), why.clone())),
-            // `cluster` found nobody who started.
-            Some(Answer::Said { .. }) | None => silent.push((name.clone(), "not asked yet".into())),
+            // `cluster` found nobody who has the cluster that it goes to join: it finds that out too, and becomes blank.
+            Some(Answer::Said { .. }) => {
+                silent.push((name.clone(), "it joins a cluster of which nobody answers".into()));
+            }
+            None => silent.push((name.clone(), "not asked yet".into())),
         }
     }
     disagreement(answers)?;
@@ -108,7 +111,8 @@ pub fn required(seeded: &Seeded, answers: &BTreeMap<String, Answer>, rules: Rule
         .collect()
 }
 
-/// The birth that somebody has started or joined, and its participants if somebody said them.
+/// The birth that somebody has started or joined, and its participants if somebody said them. Who is on the way into a
+/// cluster and holds nothing of it is no witness of it: blank nodes would follow each other for ever.
 struct Found {
     id: BirthId,
     birth: Option<Birth>,
@@ -119,6 +123,9 @@ fn cluster(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<Option
     for (name, answer) in answers {
         let Answer::Said { standing, .. } = answer else { continue };
         let Some(id) = standing.cluster() else { continue };
+        if matches!(standing, Standing::Member { holds: false, .. }) {
+            continue;
+        }
         let birth = match standing {
             Standing::Started { birth, .. } => Some(birth.clone()),
             _ => None,
