@@ -63,7 +63,8 @@ fn tampered() -> Fault {
         code: Code::RootTampered,
         object: "root".to_owned(),
         cause: last_corruption().unwrap_or_else(|| "a block that was read does not match".to_owned()),
-        help: "write the image to the disk again and check the disk; programs that need this block fail".to_owned(),
+        help: "write the image to the disk again and check the disk; programs that need this block fail"
+            .to_owned(),
     }
 }
 

@@ -57,6 +57,9 @@ fn boot(reporter: &Reporter) -> Result<Infallible, Fault> {
     let hash = root_hash(&words)?;
     let mut modules = Modules::of_running_kernel();
     let mut hotplug = Hotplug::listen();
+    // dm-verity takes the quickest SHA-256 that is there when a device begins, and keeps it; a processor without these
+    // instructions refuses the module.
+    let _ = modules.load("sha256_ssse3");
     for name in ["dm_mod", "dm_verity", "erofs"] {
         modules.load(name).map_err(|e| kernel_lacks(name, &e.to_string()))?;
     }
