@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::paths;
 use nodeimg_contract::status::NodeStatus;
+use nodeimg_init_core::formation::Record;
 use nodeimg_init_core::node_config::NodeConfig;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -129,7 +130,27 @@ fn status(json: bool) -> Result<(), CliError> {
     }
     let status: NodeStatus = serde_json::from_slice(&bytes)
         .map_err(|e| CliError::Content { path: paths::STATUS.into(), cause: e.to_string() })?;
-    Ok(out.write_all(render(&status).as_bytes())?)
+    out.write_all(render(&status).as_bytes())?;
+    if let Some(line) = std::fs::read(paths::RECORD).ok().and_then(|b| membership(&b)) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// What the node's record says of its cluster, in one line.
+fn membership(record: &[u8]) -> Option<String> {
+    let record = Record::from_bytes(record).ok()?;
+    let short = |id: &str| id.chars().take(12).collect::<String>();
+    let how = match (record.joined(), record.started(), record.joining(), record.promised()) {
+        (Some(_), ..) => "member",
+        (None, Some(_), ..) => "started",
+        (None, None, Some(_), _) => "joining",
+        (None, None, None, Some(_)) => "promised",
+        (None, None, None, None) => "blank",
+    };
+    let birth = record.cluster().or_else(|| record.promised().map(|b| b.id()));
+    let birth = birth.map_or_else(|| "none yet".to_owned(), |b| short(&b.0));
+    Some(format!("birth    {birth} ({how}), etcd file system {}", short(&record.incarnation().0)))
 }
 
 /// The status as a person reads it.
@@ -232,6 +253,16 @@ mod tests {
     fn arguments_are_well_formed() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_blank_record_is_told() {
+        let record = format!(r#"{{"schema":1,"incarnation":"{}"}}"#, "ab".repeat(16));
+        assert_eq!(
+            membership(record.as_bytes()).as_deref(),
+            Some("birth    none yet (blank), etcd file system abababababab")
+        );
+        assert_eq!(membership(b"{}"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn round(f: &Formation<'_>) -> bool {
             let rounds = f.memory.rounds.get();
             f.memory.rounds.set(rounds.wrapping_add(1));
             // An API server that does not answer is told by the look.
-            if rounds % TOKENS == 0 {
+            if rounds.is_multiple_of(TOKENS) {
                 let _ = tokens::keep(f);
             }
         }

@@ -19,10 +19,15 @@ pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
     }
     let own = config.address.ok_or_else(|| refused("this node is no control plane".into()))?;
     let etcd = Etcd::connect().map_err(refused)?;
+    // Without a quorum nothing can be removed, and this says so soonest.
+    let list = etcd.members(own).map_err(|why| {
+        refused(format!(
+            "etcd of this node says: {why}; if its majority is lost for good, there is \"nodeinit recover\""
+        ))
+    })?;
     let api = Api::connect(&config)?;
     let recorded = records::read_through(&api)?;
     let address = recorded.as_ref().and_then(|r| r.members().get(name)).map(|m| m.address);
-    let list = etcd.members(own).map_err(|why| refused(format!("etcd of this node says: {why}")))?;
     let mut done = Vec::new();
     let is_it = |m: &&nodeimg_init_core::etcd_gateway::Member| m.name == name || Some(m.address) == address;
     if let Some(member) = list.members.iter().find(is_it) {
