@@ -9,6 +9,7 @@ mod config;
 mod early;
 mod host;
 mod kernel_needs;
+mod kubelet_files;
 mod seed_wait;
 mod services;
 mod udev;

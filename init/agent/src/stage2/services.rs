@@ -1,6 +1,6 @@
 //! containerd and the kubelet.
 
-use super::{Node, log_path};
+use super::{Node, kubelet_files, log_path};
 use crate::machine;
 use crate::process::{ServiceSpec, poll};
 use crate::report::Reporter;
@@ -100,6 +100,12 @@ pub fn await_containerd(reporter: &Reporter, give_up: impl Fn() -> bool) {
 pub fn start_kubelet(node: &Node, arguments: Vec<String>) -> Result<(), Fault> {
     if !Path::new(KUBELET).exists() {
         return Err(super::image_fault(KUBELET, "the image has no kubelet"));
+    }
+    match kubelet_files::remove_torn_pair(Path::new(kubelet_files::PKI)) {
+        Ok(true) => node.reporter.line("the kubelet's own certificate was torn: it makes another"),
+        Ok(false) => {}
+        // The kubelet says the rest itself.
+        Err(e) => node.reporter.warn(format!("the kubelet's own certificate is torn and stays: {e}")),
     }
     let service = node.processes.supervise(ServiceSpec {
         name: "kubelet",
