@@ -17,18 +17,22 @@ const THREE: [(&str, &str); 3] = [("cp1", "10.77.0.11"), ("cp2", "10.77.0.12"), 
 const ALL: [&str; 3] = ["cp1", "cp2", "cp3"];
 
 fn main() -> ExitCode {
-    support::run(&[
-        ("three_form_one_cluster_and_survive_a_cut_of_all", three_form_one_cluster),
-        ("one_comes_late_and_is_waited_for", one_comes_late),
-        ("one_dead_on_arrival_waits_for_consent", one_dead_on_arrival),
-        ("a_wiped_node_comes_back_as_another_member", a_wiped_node_comes_back),
-        ("two_wiped_wait_and_the_third_keeps_its_data", two_wiped_wait),
-        ("a_partition_during_birth_makes_no_second_cluster", a_partition_during_birth),
-        ("a_clone_of_a_seed_evicts_nobody", a_clone_evicts_nobody),
-        ("seeds_of_two_clusters_do_not_mix", seeds_of_two_clusters),
-        ("one_grows_to_three", one_grows_to_three),
-        ("first_is_born_alone_and_the_others_join", first_is_born_alone),
-    ])
+    support::run(
+        &[
+            ("three_form_one_cluster_and_survive_a_cut_of_all", three_form_one_cluster),
+            ("one_dead_on_arrival_waits_for_consent", one_dead_on_arrival),
+            ("a_wiped_node_comes_back_as_another_member", a_wiped_node_comes_back),
+            ("a_partition_during_birth_makes_no_second_cluster", a_partition_during_birth),
+            ("first_is_born_alone_and_the_others_join", first_is_born_alone),
+        ],
+        &[
+            ("one_comes_late_and_is_waited_for", one_comes_late),
+            ("two_wiped_wait_and_the_third_keeps_its_data", two_wiped_wait),
+            ("a_clone_of_a_seed_evicts_nobody", a_clone_evicts_nobody),
+            ("seeds_of_two_clusters_do_not_mix", seeds_of_two_clusters),
+            ("one_grows_to_three", one_grows_to_three),
+        ],
+    )
 }
 
 fn good<T>(result: Result<T, nodeimg_lab::LabError>) -> T {

@@ -11,10 +11,10 @@ use support::{Seeds, lab, tell};
 const READY: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    support::run(&[
-        ("a_control_plane_survives_a_power_cut", a_control_plane_survives_a_power_cut),
-        ("three_clusters_do_not_see_each_other", three_clusters_do_not_see_each_other),
-    ])
+    support::run(
+        &[("a_control_plane_survives_a_power_cut", a_control_plane_survives_a_power_cut)],
+        &[("three_clusters_do_not_see_each_other", three_clusters_do_not_see_each_other)],
+    )
 }
 
 fn good<T>(result: Result<T, nodeimg_lab::LabError>) -> T {

@@ -11,18 +11,25 @@ use std::time::{Duration, Instant};
 /// A scenario: a name and what it does.
 pub type Scenario = (&'static str, fn());
 
-/// Runs those whose name contains the first argument, one after another.
-pub fn run(scenarios: &[Scenario]) -> ExitCode {
+/// Runs those whose name contains the first argument, one after another. Those of `soak` run with the feature of that name,
+/// or when the argument names them.
+pub fn run(scenarios: &[Scenario], soak: &[Scenario]) -> ExitCode {
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
     let root = nix::unistd::geteuid().is_root();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for (name, scenario) in scenarios.iter().filter(|(name, _)| name.contains(&wanted)) {
+    let is_soak = |name: &str| soak.iter().any(|(n, _)| *n == name);
+    for (name, scenario) in scenarios.iter().chain(soak).filter(|(name, _)| name.contains(&wanted)) {
         if std::env::args().any(|a| a == "--list") {
             println!("{name}: test");
             continue;
         }
         if !root {
             println!("scenario {name} ... skipped (needs root)");
+            skipped += 1;
+            continue;
+        }
+        if is_soak(name) && wanted.is_empty() && !cfg!(feature = "soak") {
+            println!("scenario {name} ... skipped (soak)");
             skipped += 1;
             continue;
         }

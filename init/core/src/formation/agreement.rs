@@ -285,12 +285,10 @@ pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
 pub fn lost_majority(record: &Record, answers: &BTreeMap<String, Answer>) -> Option<Vec<String>> {
     let birth = record.started()?;
     let is_gone = |p: &&Participant| match answers.get(&p.name) {
-        Some(Answer::Said { standing, .. }) => match standing {
-            Standing::Blank { incarnation, .. } | Standing::Member { incarnation, holds: false, .. } => {
-                *incarnation != p.incarnation
-            }
-            _ => false,
-        },
+        Some(Answer::Said {
+            standing: Standing::Blank { incarnation, .. } | Standing::Member { incarnation, holds: false, .. },
+            ..
+        }) => *incarnation != p.incarnation,
         _ => false,
     };
     let gone: Vec<String> = birth.participants().iter().filter(is_gone).map(|p| p.name.clone()).collect();
