@@ -27,7 +27,7 @@ impl World {
                 return Outcome::Violated(violation.clone());
             }
             let everybody = self.ours().all(|m| matches!(m.last, Some(Action::Steady)));
-            if everybody || self.time - self.changed > QUIET {
+            if (everybody && self.is_one()) || self.time - self.changed > QUIET {
                 return self.judge();
             }
             self.moment();
@@ -39,12 +39,17 @@ impl World {
         self.machines.iter().filter(|m| !m.clone)
     }
 
+    /// Everybody belongs to one birth.
+    fn is_one(&self) -> bool {
+        let births: Vec<Option<BirthId>> = self.ours().map(cluster_of).collect();
+        births.windows(2).all(|w| w[0] == w[1])
+    }
+
     fn judge(&mut self) -> Outcome {
         let is_steady = |m: &&Machine| matches!(m.last, Some(Action::Steady));
         let rest: Vec<&Machine> = self.ours().filter(|m| !is_steady(m)).collect();
         if rest.is_empty() {
-            let births: Vec<Option<BirthId>> = self.ours().map(cluster_of).collect();
-            return match births.windows(2).all(|w| w[0] == w[1]) {
+            return match self.is_one() {
                 true => Outcome::Steady,
                 false => Outcome::Violated(Violation::TwoBirths),
             };
@@ -69,7 +74,9 @@ impl World {
                 Some(Action::Wait(wait)) => match wait {
                     Wait::Quorum(_) => lost,
                     Wait::StaleMember(_) | Wait::Learner(_) | Wait::Cluster(_) => {
-                        hurt || lost || self.dead_members() > 1
+                        // A clone that had joined leaves a dead member behind.
+                        let cloned = self.machines.iter().any(|c| c.clone);
+                        hurt || lost || cloned || self.dead_members() > 1
                     }
                     _ => hurt || lost,
                 },

@@ -114,10 +114,10 @@ impl Member<'_> {
             {
                 Err(Refusal::EtcdDiskLost)
             }
-            // Rendering clears what an earlier try left: never below data.
+            // Rendering clears what an earlier try left: never below a member, which may have voted.
             (RecordFile::Good(record), RecordFile::Good(node))
                 if record.cluster().is_some_and(|b| node.rendered() != Some(&b))
-                    && d.etcd == EtcdData::Present
+                    && d.etcd != EtcdData::Absent
                     && record.recovered_from().is_none()
                     && self.rules.pins_are_compared =>
             {
