@@ -13,11 +13,12 @@ const READY: Duration = Duration::from_secs(120);
 const THREE: [(&str, &str); 3] = [("cp1", "10.77.0.11"), ("cp2", "10.77.0.12"), ("cp3", "10.77.0.13")];
 
 fn main() -> ExitCode {
-    support::run(&[
+    let scenarios: &[support::Scenario] = &[
         ("a_power_cut_forgets_what_was_not_synced", a_power_cut_forgets),
         ("a_control_plane_cut_at_flushes_comes_back", cut_at_flushes),
         ("disks_cables_clocks_and_buttons_work", disks_cables_clocks_and_buttons),
-    ])
+    ];
+    support::run(scenarios, &[])
 }
 
 fn good<T>(result: Result<T, nodeimg_lab::LabError>) -> T {

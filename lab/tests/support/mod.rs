@@ -6,44 +6,74 @@ use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A scenario: a name and what it does.
 pub type Scenario = (&'static str, fn());
 
-/// Runs those whose name contains the first argument, one after another. Those of `soak` run with the feature of that name,
-/// or when the argument names them.
+/// Cores and memory of this host for which one scenario more runs at the same time.
+const CORES: usize = 2;
+const MEMORY_KIB: u64 = 6 << 20;
+
+/// Runs those whose name contains the first argument, as many at a time as the host has room for. Those of `soak` run with
+/// the feature of that name, or when the argument names them.
 pub fn run(scenarios: &[Scenario], soak: &[Scenario]) -> ExitCode {
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    let root = nix::unistd::geteuid().is_root();
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    let is_soak = |name: &str| soak.iter().any(|(n, _)| *n == name);
-    for (name, scenario) in scenarios.iter().chain(soak).filter(|(name, _)| name.contains(&wanted)) {
-        if std::env::args().any(|a| a == "--list") {
-            println!("{name}: test");
-            continue;
-        }
-        if !root {
-            println!("scenario {name} ... skipped (needs root)");
-            skipped += 1;
-            continue;
-        }
-        if is_soak(name) && wanted.is_empty() && !cfg!(feature = "soak") {
-            println!("scenario {name} ... skipped (soak)");
-            skipped += 1;
-            continue;
-        }
-        let begun = Instant::now();
-        let result = catch_unwind(AssertUnwindSafe(scenario));
-        let seconds = begun.elapsed().as_secs_f32();
-        match result {
-            Ok(()) => passed += 1,
-            Err(_) => failed += 1,
-        }
-        println!("scenario {name} ... {} in {seconds:.1} s", if result.is_ok() { "ok" } else { "FAILED" });
+    let chosen = scenarios.iter().chain(soak).filter(|(name, _)| name.contains(&wanted));
+    if std::env::args().any(|a| a == "--list") {
+        chosen.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
     }
-    println!("scenarios: {passed} passed, {failed} failed, {skipped} skipped");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let root = nix::unistd::geteuid().is_root();
+    let is_soak = |name: &str| soak.iter().any(|(n, _)| *n == name);
+    let why = |name: &str| match root {
+        false => Some("needs root"),
+        true => (is_soak(name) && wanted.is_empty() && !cfg!(feature = "soak")).then_some("soak"),
+    };
+    let (skipped, chosen): (Vec<&Scenario>, Vec<&Scenario>) =
+        chosen.partition(|(name, _)| why(name).is_some());
+    for (name, _) in &skipped {
+        println!("scenario {name} ... skipped ({})", why(name).unwrap_or_default());
+    }
+    let next = AtomicUsize::new(0);
+    let failed: Mutex<Vec<&str>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..at_once().min(chosen.len()) {
+            scope.spawn(|| {
+                while let Some((name, scenario)) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let begun = Instant::now();
+                    let result = catch_unwind(AssertUnwindSafe(scenario));
+                    let seconds = begun.elapsed().as_secs_f32();
+                    let word = if result.is_ok() { "ok" } else { "FAILED" };
+                    println!("scenario {name} ... {word} in {seconds:.1} s");
+                    if result.is_err() {
+                        failed.lock().expect("no scenario holds it").push(name);
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("no scenario holds it");
+    let list =
+        |names: Vec<&str>| if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    let (bad, not) = (failed.len(), skipped.len());
+    let (good, skipped) = (chosen.len() - bad, skipped.iter().map(|(name, _)| *name).collect());
+    println!("scenarios: {good} passed, {bad} failed{}, {not} skipped{}", list(failed), list(skipped));
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `NODEIMG_LAB_PARALLEL`, or by the host's cores and memory.
+fn at_once() -> usize {
+    if let Some(asked) = std::env::var("NODEIMG_LAB_PARALLEL").ok().and_then(|n| n.parse::<usize>().ok()) {
+        return asked.max(1);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) / CORES;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
+    let memory = available.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) / MEMORY_KIB;
+    cores.min(usize::try_from(memory).unwrap_or(1)).max(1)
 }
 
 /// The checkout.
@@ -68,6 +98,8 @@ fn nodeimg() -> PathBuf {
 /// A cluster's seeds, in a folder that is gone afterwards.
 pub struct Seeds(tempfile::TempDir);
 
+// Each test file uses some of it.
+#[allow(dead_code)]
 impl Seeds {
     /// Control planes, named and addressed; each has a seed of its own.
     pub fn new(cluster: &str, nodes: &[(&str, &str)]) -> Self {
