@@ -182,7 +182,9 @@ impl Model for Agreement {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("at most one birth can have a quorum", |_, s: &Nodes| quorums(s) <= 1),
+            Property::always("at most one birth is started on the disks that exist", |_, s: &Nodes| {
+                births(s) <= 1
+            }),
             Property::sometimes("all start one birth", |_, s: &Nodes| {
                 let births: BTreeSet<_> = s.nodes.iter().map(|n| n.record.started().map(Birth::id)).collect();
                 births.len() == 1 && !births.contains(&None)
@@ -191,13 +193,10 @@ impl Model for Agreement {
     }
 }
 
-/// Births that a majority of their participants has started, on the disks that exist.
-fn quorums(s: &Nodes) -> usize {
-    let births: BTreeSet<&Birth> = s.nodes.iter().filter_map(|n| n.record.started()).collect();
-    let has = |b: &&&Birth| {
-        s.nodes.iter().filter(|n| n.record.started() == Some(**b)).count() * 2 > b.participants().len()
-    };
-    births.iter().filter(has).count()
+/// Births that somebody has started, on the disks that exist. (Two quorums at once would say less: three nodes have no
+/// room for them.)
+fn births(s: &Nodes) -> usize {
+    s.nodes.iter().filter_map(|n| n.record.started()).collect::<BTreeSet<&Birth>>().len()
 }
 
 fn check(rules: Rules, wipes: u8, cuts: u8, silences: u8, depth: usize) -> impl Checker<Agreement> {
@@ -215,13 +214,13 @@ fn without_a_wipe_every_order_ends_in_at_most_one_birth() {
 #[test]
 fn with_a_wipe_every_order_to_a_depth_ends_in_at_most_one_birth() {
     let all = check(Rules::ALL, 1, 0, 0, 17);
-    assert!(all.discovery("at most one birth can have a quorum").is_none());
+    assert!(all.discovery("at most one birth is started on the disks that exist").is_none());
     println!("one wipe: {} states", all.unique_state_count());
 }
 
 #[test]
 fn hasty_starts_are_found() {
     let hasty = Rules { everybody_promised: false, ..Rules::ALL };
-    let all = check(hasty, 2, 0, 0, 22);
-    assert!(all.discovery("at most one birth can have a quorum").is_some());
+    let all = check(hasty, 1, 0, 0, 17);
+    assert!(all.discovery("at most one birth is started on the disks that exist").is_some());
 }

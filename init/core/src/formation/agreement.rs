@@ -273,6 +273,24 @@ pub fn other_birth<'a>(own: &BirthId, answers: &'a BTreeMap<String, Answer>) -> 
     })
 }
 
+/// Whether the cluster that a node without data was on its way into goes on under another birth (an operator's recovery):
+/// somebody has started another, and nobody who answers holds data of the own.
+pub fn is_superseded(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
+    let said = || {
+        answers.values().filter_map(|a| match a {
+            Answer::Said { standing, .. } => Some(standing),
+            _ => None,
+        })
+    };
+    let holds_own = |s: &Standing| match s {
+        Standing::Started { birth, .. } => birth.id() == *own,
+        Standing::Member { birth, holds, .. } => *holds && birth == own,
+        Standing::Blank { .. } | Standing::CannotSay { .. } => false,
+    };
+    let other = |s: &Standing| matches!(s, Standing::Started { birth, .. } if birth.id() != *own);
+    said().any(other) && !said().any(holds_own)
+}
+
 /// Whether anybody says that it belongs to this birth.
 pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
     answers
@@ -293,4 +311,29 @@ pub fn lost_majority(record: &Record, answers: &BTreeMap<String, Answer>) -> Opt
     };
     let gone: Vec<String> = birth.participants().iter().filter(is_gone).map(|p| p.name.clone()).collect();
     (gone.len() >= birth.participants().len().div_ceil(2)).then_some(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodeimg_contract::birth::Permit;
+
+    #[test]
+    fn a_birth_is_superseded_only_when_nobody_holds_its_data() {
+        let permit = Permit { cluster: "c".into(), nonce: "n".into(), not_after: jiff::Timestamp::MAX };
+        let incarnation = |n: u8| Incarnation(format!("{n:032x}"));
+        let new = Birth::new(permit.clone(), Method::Recover, Vec::new());
+        let own = Birth::new(permit, Method::Quorum, Vec::new());
+        let said = |standing| Answer::Said { standing, differs: Vec::new() };
+        let survivor = said(Standing::Started { incarnation: incarnation(1), birth: new });
+        let beside = |holds| Standing::Member { incarnation: incarnation(2), birth: own.id(), holds };
+        let answers =
+            |other| BTreeMap::from([("cp1".to_owned(), survivor.clone()), ("cp2".to_owned(), said(other))]);
+        assert!(is_superseded(&own.id(), &answers(beside(false))), "it is on its way too");
+        assert!(!is_superseded(&own.id(), &answers(beside(true))), "it holds data of the old birth");
+        let started = Standing::Started { incarnation: incarnation(2), birth: own.clone() };
+        assert!(!is_superseded(&own.id(), &answers(started)));
+        let alone = BTreeMap::from([("cp2".to_owned(), said(beside(false)))]);
+        assert!(!is_superseded(&own.id(), &alone), "nobody has another");
+    }
 }

@@ -247,6 +247,10 @@ impl Member<'_> {
         answers: &BTreeMap<String, super::Answer>,
     ) -> Result<Option<Action>, Refusal> {
         let empty = self.disks.etcd != EtcdData::Present;
+        let holds_nothing = record.started().is_none() && self.disks.etcd == EtcdData::Absent;
+        if holds_nothing && !self.run.gate_open && agreement::is_superseded(birth, answers) {
+            return Ok(Some(self.give_up(node, GivingUp::Worthless)));
+        }
         if agreement::is_worth_nothing(self.seeded, record, empty, answers, self.rules) {
             return Ok(Some(self.give_up(node, GivingUp::Worthless)));
         }
@@ -289,6 +293,12 @@ impl Member<'_> {
                 return Ok(hopeless.unwrap_or_else(|| Action::Wait(Wait::Cluster(why.clone()))));
             }
         };
+        if never_started && view.record.as_ref().is_some_and(|r| r.birth() != birth) {
+            let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
+            if agreement::is_superseded(birth, answers) {
+                return Ok(self.give_up(node, GivingUp::Worthless));
+            }
+        }
         let next = membership(self.seeded, birth, record.incarnation(), running, view, self.rules)?;
         let render = || EtcdStart::Joins { birth: birth.clone(), members: view.members.clone() };
         let rendered = || {
