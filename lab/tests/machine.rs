@@ -47,15 +47,21 @@ fn a_power_cut_forgets() {
     let seeds = Seeds::new("lab", &THREE);
     let lab = lab(&seeds, &["cp1"]);
     let cp1 = lab.node("cp1");
-    good(cp1.power_on());
-    good(lab.until("the state partition", READY, || reached(&lab, "cp1", milestone::STORAGE)));
+    // Somebody else's fsync may take what was not synced along; a cut that forgets nothing in five tries does not forget.
     let script = "echo kept > /var/kept && sync && echo lost > /var/lost && echo lost >> /var/kept";
-    run(&lab, "cp1", &["sh", "-c", script]);
-    assert_eq!(file(&lab, "cp1", "/var/lost").as_deref(), Some("lost\n"), "seen while it runs");
-    good(cp1.power_cut());
-    assert_eq!(cp1.last_end(), Some(Ended::Cut));
-    assert_eq!(file(&lab, "cp1", "/var/kept").as_deref(), Some("kept\n"), "what was synced");
-    assert_ne!(file(&lab, "cp1", "/var/lost").as_deref(), Some("lost\n"), "what was not");
+    let forgets = (0..5).any(|_| {
+        good(cp1.power_on());
+        good(lab.until("the state partition", READY, || reached(&lab, "cp1", milestone::STORAGE)));
+        run(&lab, "cp1", &["sh", "-c", script]);
+        assert_eq!(file(&lab, "cp1", "/var/lost").as_deref(), Some("lost\n"), "seen while it runs");
+        good(cp1.power_cut());
+        assert_eq!(cp1.last_end(), Some(Ended::Cut));
+        // ext4 may keep an appended size without its content.
+        let kept = file(&lab, "cp1", "/var/kept").unwrap_or_default();
+        assert!(kept.starts_with("kept\n"), "what was synced: {kept:?}");
+        file(&lab, "cp1", "/var/lost").as_deref() != Some("lost\n") && kept != "kept\nlost\n"
+    });
+    assert!(forgets, "what was not synced is gone");
 
     // An orderly end keeps everything.
     good(cp1.power_on());
