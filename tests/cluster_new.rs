@@ -151,20 +151,10 @@ fn a_node_accepts_what_cluster_new_writes() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
     let read = |name: &str| Some(std::fs::read(out.join("seeds/cp1").join(name)).expect("a document"));
-    let documents = Documents {
-        meta_data: read("meta-data"),
-        user_data: read("user-data"),
-        vendor_data: None,
-        network_config: read("network-config"),
-    };
-    let seed = seed::parse(&documents, "folder").expect("parses").expect("a seed");
-    let server = Sourced { value: "192.0.2.53".parse().expect("an address"), source: Source::NetworkConfig };
-    let facts = NetworkFacts { dns_servers: vec![server], ..NetworkFacts::default() };
-    let decided = decide(&seed, &image(Role::ControlPlane), &facts).expect("makes sense");
-    assert_eq!(decided.config.name.value.as_str(), "cp1");
-    assert_eq!(decided.config.endpoint_text(), "api.kube.example.net:6443");
-    assert_eq!(decided.config.ntp_servers.value, ["ntp.example.net"]);
-    assert_eq!(decided.warnings, Vec::<String>::new());
+    let config = decided(&out, "cp1", Role::ControlPlane);
+    assert_eq!(config.name.value.as_str(), "cp1");
+    assert_eq!(config.endpoint_text(), "api.kube.example.net:6443");
+    assert_eq!(config.ntp_servers.value, ["ntp.example.net"]);
 
     let spec = network::parse(&read("network-config").expect("read")).expect("parses");
     assert_eq!(spec.warnings, Vec::<String>::new());

@@ -82,7 +82,7 @@ fn way(f: &Formation<'_>) -> Result<Way, Shut> {
     let seed = |cause: &str| Shut {
         code: Code::JoinSecretExpired,
         cause: cause.into(),
-        help: "make the node's seed again with \"nodeimg cluster seed NAME\"",
+        help: "make the node's seed again with \"nodeimg cluster seed DIR NAME\"",
         patience: Duration::ZERO,
     };
     let join = f.config.join.as_ref().ok_or_else(|| seed("the seed has no nodeimg.join"))?;
@@ -158,7 +158,7 @@ fn unknown_to_it(f: &Formation<'_>, by_token: bool) -> Shut {
     Shut {
         code: Code::JoinSecretExpired,
         cause,
-        help: "make a new seed with \"nodeimg cluster seed NAME\", and put its token into the cluster",
+        help: "make a new seed with \"nodeimg cluster seed DIR NAME\", and put its token into the cluster",
         patience: Duration::from_secs(patience),
     }
 }

@@ -8,7 +8,6 @@ use super::Formation;
 use super::api::Api;
 use nodeimg_contract::fault::Fault;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -42,15 +41,13 @@ pub fn hold(f: &Formation<'_>) -> Result<Holder, Fault> {
 /// Renews it in the background while `work` goes on.
 pub fn renewed<T>(f: &Formation<'_>, work: impl FnOnce() -> T) -> T {
     let name = f.config.name.value.to_string();
-    let lost = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (done, ends) = channel::<()>();
-        let (config, lost) = (&f.config, &lost);
+        let config = &f.config;
         let _ = std::thread::Builder::new().name("lease".into()).spawn_scoped(scope, move || {
             while ends.recv_timeout(RENEW) == Err(RecvTimeoutError::Timeout) {
-                let held = Api::connect(config).and_then(|api| take(&api, &name, &mut Watched::default()));
-                // Whatever is done can be done twice: losing it ends nothing that has begun.
-                lost.store(matches!(held, Ok(Holder::Other(_))), Ordering::Relaxed);
+                // Whatever is done can be done twice: losing the Lease ends nothing that has begun.
+                let _ = Api::connect(config).and_then(|api| take(&api, &name, &mut Watched::default()));
             }
         });
         let result = work();

@@ -61,7 +61,7 @@ impl Wait {
                 Code::PeersMissing,
                 "nodeimg.controlPlanes",
                 "power on the nodes that are named, or look at their consoles; a node that is dead on arrival needs consent: \
-                 \"nodeimg cluster permit --without NAME\"",
+                 \"nodeimg cluster permit DIR --without NAME\"",
             ),
             Wait::Cluster(_) | Wait::ClusterRecord | Wait::Lease(_) => (
                 Code::JoinBlocked,
@@ -85,7 +85,12 @@ impl Wait {
                 "bring a lost disk back; if they are gone for good, run \"nodeinit recover\" on a node that has data",
             ),
         };
-        Fault { code, object: object.into(), cause: self.to_string(), help: help.into() }
+        Fault {
+            code,
+            object: object.into(),
+            cause: format!("this node still waits for {self}"),
+            help: help.into(),
+        }
     }
 }
 
@@ -94,7 +99,7 @@ impl std::fmt::Display for Wait {
         match self {
             Wait::Peers(silent) => {
                 let each: Vec<_> = silent.iter().map(|(name, why)| format!("{name} ({why})")).collect();
-                write!(f, "no answer from {}", each.join(", "))
+                write!(f, "an answer from {}", each.join(", "))
             }
             Wait::Promises(names) => write!(f, "{} to promise the same birth", names.join(", ")),
             Wait::Participant(name) => write!(f, "{name} to start the birth"),

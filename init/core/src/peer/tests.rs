@@ -1,3 +1,5 @@
+//! Messages of the peer protocol: there and back, bounds, versions, and bytes of anybody.
+
 use super::*;
 use crate::formation::Standing;
 use nodeimg_contract::birth::{Birth, Incarnation, Method, Participant, Permit};

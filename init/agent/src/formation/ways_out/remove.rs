@@ -4,7 +4,7 @@ use super::super::api::{Api, Method};
 use super::super::etcd::Etcd;
 use super::super::records;
 use super::{config, refused};
-use nodeimg_contract::fault::Fault;
+use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::net::IpAddr;
 
@@ -68,7 +68,13 @@ pub fn forget(api: &Api, name: &str) -> Result<bool, Fault> {
             return Ok(true);
         }
     }
-    Err(refused("the cluster's record changes all the time: try again".into()))
+    // An etcd member may be removed by now: this is no refusal.
+    Err(Fault {
+        code: Code::JoinBlocked,
+        object: "ConfigMap kube-public/nodeimg".into(),
+        cause: format!("somebody else wrote it {TRIES} times in between"),
+        help: "run the command again: what is done already is passed over".into(),
+    })
 }
 
 /// Deletes a Node object.
