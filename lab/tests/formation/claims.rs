@@ -1,0 +1,67 @@
+//! What scenarios claim of a lab's nodes: their records, member lists, data, faults and waits.
+
+use nodeimg_contract::fault::Code;
+use nodeimg_lab::{Lab, Machine, Members};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Until which state a node is waited for; a state that is reached ends the wait.
+pub const READY: Duration = Duration::from_secs(150);
+pub const THREE: [(&str, &str); 3] = [("cp1", "10.77.0.11"), ("cp2", "10.77.0.12"), ("cp3", "10.77.0.13")];
+pub const ALL: [&str; 3] = ["cp1", "cp2", "cp3"];
+
+pub fn good<T>(result: Result<T, nodeimg_lab::LabError>) -> T {
+    result.unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What must hold at the end of every scenario, for the nodes that are meant to be members.
+pub fn one_cluster(lab: &Lab, names: &[&str]) {
+    let records = good(lab.records());
+    let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+    let joined: BTreeSet<String> = names
+        .iter()
+        .map(|n| {
+            let record = records[*n].record.as_ref().unwrap_or_else(|| panic!("{n} has no record"));
+            text(record.get("joined").unwrap_or_else(|| panic!("{n} has not joined: {record}")))
+        })
+        .collect();
+    assert_eq!(joined.len(), 1, "one birth: {records:?}");
+    let incarnations: BTreeSet<String> =
+        names.iter().map(|n| text(&records[*n].record.as_ref().expect("a record")["incarnation"])).collect();
+    assert_eq!(incarnations.len(), names.len(), "an incarnation each");
+    let first = members(lab, names[0]);
+    let listed: BTreeSet<&str> = first.members.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(listed, names.iter().copied().collect(), "the members are the nodes");
+    assert!(first.members.iter().all(|m| !m.learner), "all vote: {first:?}");
+    for name in &names[1..] {
+        assert_eq!(members(lab, name), first, "{name} lists the same");
+    }
+}
+
+/// The members as a node's etcd lists them; asked again while etcd has no leader.
+pub fn members(lab: &Lab, node: &str) -> Members {
+    let mut found = None;
+    good(lab.until(&format!("the member list of {node}"), READY, || {
+        found = lab.members_of(node).ok();
+        found.is_some()
+    }));
+    found.expect("found")
+}
+
+/// Writes something that must never be lost.
+pub fn write(lab: &Lab, node: &str, value: &str) {
+    let literal = format!("--from-literal=value={value}");
+    good(lab.kubectl(node, &["create", "configmap", "kept", "-n", "default", &literal]));
+}
+
+pub fn read(lab: &Lab, node: &str) -> String {
+    good(lab.kubectl(node, &["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"]))
+}
+
+pub fn fault(lab: &Lab, node: &str, code: Code) -> bool {
+    lab.node(node).status().and_then(|s| s.fault).is_some_and(|f| f.code == code)
+}
+
+pub fn waits_for(lab: &Lab, node: &str, words: &str) -> bool {
+    lab.node(node).status().and_then(|s| s.waiting).is_some_and(|w| w.what.contains(words))
+}
