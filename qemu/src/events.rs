@@ -18,8 +18,34 @@ pub enum Event {
     Reset,
     /// A line of QEMU's own standard error.
     Qemu(String),
-    /// QEMU has ended, and nothing will follow. The exit code, or none when a signal ended it.
-    Exited(Option<i32>),
+    /// QEMU has ended, and nothing will follow.
+    Exited(Exit),
+}
+
+/// How QEMU ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal; 0 if its number is not known.
+    Signal(i32),
+}
+
+impl Exit {
+    /// QEMU failed an assertion of its own, or crashed: nobody asked it to end.
+    pub fn is_crash(self) -> bool {
+        use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+        matches!(self, Exit::Signal(SIGABRT | SIGBUS | SIGFPE | SIGILL | SIGSEGV))
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "QEMU ended with code {code}"),
+            Exit::Signal(signal) => write!(f, "QEMU was ended by signal {signal}"),
+        }
+    }
 }
 
 /// A person who looks away for an hour must not make QEMU wait, nor fill the memory: the oldest lines go.
@@ -69,12 +95,12 @@ mod tests {
         for i in 0..MOST + 5 {
             queue.push(Event::Console(i.to_string()));
         }
-        queue.push(Event::Exited(Some(0)));
+        queue.push(Event::Exited(Exit::Code(0)));
         assert_eq!(queue.next(Duration::ZERO), Some(Event::Console("6".into())));
         let mut last = None;
         while let Some(event) = queue.next(Duration::ZERO) {
             last = Some(event);
         }
-        assert_eq!(last, Some(Event::Exited(Some(0))));
+        assert_eq!(last, Some(Event::Exited(Exit::Code(0))));
     }
 }

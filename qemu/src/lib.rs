@@ -20,7 +20,7 @@ pub use accel::{Accel, AccelChoice, choose_accel};
 pub use command_line::{Sockets, command_line};
 pub use disks::{create_esp, create_state_disk};
 pub use error::VmError;
-pub use events::Event;
+pub use events::{Event, Exit};
 pub use program::QemuProgram;
 pub use spec::{Boot, Forward, LAB_ARGUMENTS_TCG, Network, VmSpec, free_port};
 pub use vm::Vm;

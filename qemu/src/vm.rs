@@ -10,7 +10,7 @@ use crate::command_line::{Sockets, command_line};
 use crate::console::each_line;
 use crate::disks::create_esp;
 use crate::error::VmError;
-use crate::events::{Event, EventQueue};
+use crate::events::{Event, EventQueue, Exit};
 use crate::program::QemuProgram;
 use crate::qmp::{self, Said};
 use crate::spec::{Boot, VmSpec};
@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -226,17 +226,20 @@ fn keep(
     while let Err(nix::errno::Errno::EINTR) =
         waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
     {}
-    let code = {
+    let exit = {
         let mut signalled = locked(&shared.pid);
         *signalled = None;
-        child.wait().ok().and_then(|s| s.code())
+        match child.wait() {
+            Ok(status) => status.code().map_or(Exit::Signal(status.signal().unwrap_or(0)), Exit::Code),
+            Err(_) => Exit::Signal(0),
+        }
     };
     shared.ended.store(true, Ordering::SeqCst);
     shared.qmp_ready.notify_all();
     for reader in readers {
         let _ = reader.join();
     }
-    shared.events.push(Event::Exited(code));
+    shared.events.push(Event::Exited(exit));
 }
 
 fn readers(

@@ -1,6 +1,6 @@
 //! A machine's life, with a stand-in that speaks as QEMU does, and with the real one of the tools tree.
 
-use nodeimg_qemu::{Accel, Boot, Event, Network, QemuProgram, Vm, VmError, VmSpec, create_state_disk};
+use nodeimg_qemu::{Accel, Boot, Event, Exit, Network, QemuProgram, Vm, VmError, VmSpec, create_state_disk};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -56,10 +56,25 @@ fn console_and_errors_come_before_the_end() {
     let program = stand_in(r"printf 'one\r\ntwo'; echo oops >&2; exit 3");
     let vm = Vm::start(&spec(dir.path()), &program, dir.path()).expect("start");
     let events = until_exit(&vm);
-    assert_eq!(events.last(), Some(&Event::Exited(Some(3))));
+    assert_eq!(events.last(), Some(&Event::Exited(Exit::Code(3))));
     for wanted in [Event::Console("one".into()), Event::Console("two".into()), Event::Qemu("oops".into())] {
         assert!(events.contains(&wanted), "{events:?}");
     }
+}
+
+#[test]
+fn a_failed_assertion_of_qemu_is_told_from_a_power_cut() {
+    let dir = tempfile::tempdir().expect("temp");
+    let end = |script: &str| {
+        let vm = Vm::start(&spec(dir.path()), &stand_in(script), dir.path()).expect("start");
+        match until_exit(&vm).pop() {
+            Some(Event::Exited(exit)) => exit,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(end("kill -ABRT $$").is_crash());
+    assert!(!end("kill -KILL $$").is_crash());
+    assert!(!end("exit 1").is_crash());
 }
 
 #[test]
@@ -73,7 +88,7 @@ fn a_power_cut_ends_it_and_a_drop_leaves_no_process() {
     let vm = Vm::start(&spec(dir.path()), &program, dir.path()).expect("start");
     pid(&vm);
     vm.power_cut();
-    assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(None)));
+    assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(Exit::Signal(9))));
     vm.power_cut();
     let vm = Vm::start(&spec(dir.path()), &program, dir.path()).expect("start");
     let pid = pid(&vm);
@@ -136,7 +151,7 @@ fn a_real_qemu_obeys() {
         }
     }
     vm.quit().expect("quit");
-    assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(Some(0))));
+    assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(Exit::Code(0))));
 }
 
 /// A multiboot kernel (Multiboot Specification 0.6.96) in a 32-bit ELF that writes "A\n" to the first serial port and

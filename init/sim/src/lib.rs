@@ -13,6 +13,7 @@
 
 pub mod adversary;
 mod cluster;
+pub mod diagram;
 pub mod etcd;
 pub mod machine;
 pub mod mutant;

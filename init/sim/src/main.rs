@@ -1,6 +1,7 @@
 //! `formation-sim`: many schedules, or one again.
 
 use clap::Parser;
+use nodeimg_formation_sim::diagram::{self, Ways};
 use nodeimg_formation_sim::{Mutant, Outcome, Schedule};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -30,6 +31,9 @@ struct Arguments {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: u64,
+    /// Prints the page of formation's states, drawn from the ways that the machine goes.
+    #[arg(long)]
+    diagram: bool,
     /// Goes on after a violation and counts them.
     #[arg(long)]
     keep_going: bool,
@@ -68,6 +72,10 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         let (outcome, trace) = schedule.run(true);
         println!("{}\n{outcome:?}", trace.join("\n"));
         return Ok(!matches!(outcome, Outcome::Violated(_)));
+    }
+    if arguments.diagram {
+        print!("{}", Ways::of(diagram::SCHEDULES).page(diagram::SCHEDULES));
+        return Ok(true);
     }
     let began = Instant::now();
     let end = arguments.seed.saturating_add(arguments.schedules);

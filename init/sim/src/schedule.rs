@@ -2,6 +2,7 @@
 //! property is made shorter by leaving blows out, and can be written down and run again.
 
 use crate::adversary::{self, Blow};
+use crate::diagram::Ways;
 use crate::mutant::Mutant;
 use crate::random::Random;
 use crate::verdict::Outcome;
@@ -36,6 +37,19 @@ impl Schedule {
     pub fn run(&self, trace: bool) -> (Outcome, Vec<String>) {
         let mut world = World::new(self.setting.clone(), self.seed);
         world.trace = trace.then(Vec::new);
+        let outcome = self.run_in(&mut world);
+        (outcome, world.trace.unwrap_or_default())
+    }
+
+    /// Runs it, for the ways that its machines go.
+    pub fn ways(&self) -> Ways {
+        let mut world = World::new(self.setting.clone(), self.seed);
+        world.ways = Some(Ways::default());
+        self.run_in(&mut world);
+        world.ways.unwrap_or_default()
+    }
+
+    fn run_in(&self, world: &mut World) -> Outcome {
         let mut blows = self.blows.iter().peekable();
         let mut back: Vec<(usize, usize)> = Vec::new();
         for moment in 0..self.moments {
@@ -51,12 +65,11 @@ impl Schedule {
             }
             world.moment();
             if let Some(violation) = world.violation.clone() {
-                return (Outcome::Violated(violation), world.trace.unwrap_or_default());
+                return Outcome::Violated(violation);
             }
         }
         world.calm_down();
-        let outcome = world.settle();
-        (outcome, world.trace.unwrap_or_default())
+        world.settle()
     }
 
     /// The shortest schedule found that still violates a property in the same way.

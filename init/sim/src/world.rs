@@ -1,5 +1,6 @@
 //! The world: machines, the network between them, time, and what is true of every token whatever the disks say.
 
+use crate::diagram::Ways;
 use crate::etcd::{Change, Data, Entry, Listed, Truth};
 use crate::machine::{Machine, cannot_say};
 use crate::mutant::Mutant;
@@ -72,6 +73,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// What happened, for people; kept only when it is asked for.
     pub trace: Option<Vec<String>>,
+    /// Ways between the machine's places; kept only when they are asked for.
+    pub(crate) ways: Option<Ways>,
 }
 
 /// Every listed node, one that is added later, and a worker.
@@ -101,6 +104,7 @@ impl World {
             changed: 0,
             violation: None,
             trace: None,
+            ways: None,
             setting,
         }
     }
@@ -167,6 +171,11 @@ impl World {
     pub(crate) fn tell(&mut self, m: usize, event: Event) {
         let Some(state) = &self.machines[m].state else { return };
         let (state, actions) = step(state, event, self.now(m));
+        if let Some(ways) = &mut self.ways
+            && let Some(before) = &self.machines[m].state
+        {
+            ways.note((before, self.machines[m].action.as_ref()), (&state, actions.first()));
+        }
         let standing = state.standing();
         let machine = &mut self.machines[m];
         machine.standing = standing;

@@ -15,11 +15,16 @@ use node_folder::NodeFolder;
 use nodeimg_qemu::{Accel, Boot, Forward, Network, QemuProgram, Vm, VmSpec};
 use nodeimg_tree::ToolsTree;
 use std::process::ExitCode;
+use watch::Watched;
 
 pub use watch::End;
 
 /// kubeadm's port of the API server.
 const API_PORT: u16 = 6443;
+
+/// How often a machine is switched on again whose QEMU crashed before the guest had said anything. QEMU's software CPUs
+/// (TCG), when there are several, now and then fail an assertion (`iotlb_to_section`) while the kernel maps its devices.
+const CRASHES: u32 = 2;
 
 /// Boots and stays.
 pub fn run(global: &Global, args: &RunArgs) -> Result<ExitCode, Failure> {
@@ -64,13 +69,23 @@ pub fn boot(global: &Global, args: &RunArgs, console: bool) -> Result<(End, Opti
         args.vm.memory,
         if args.vm.direct { "direct kernel boot" } else { "UEFI" }
     );
-    let vm = Vm::start(&spec, &program, node.path())?;
     let ready = watch::ReadyLine {
         kubectl: nodeimg_payload::cached_program(&cache, "kubectl"),
         kubeconfig: node.host_kubeconfig(api)?,
     };
-    let (end, timeline) = watch::Watch::new(args, console, describes, ready).until_the_end(&vm)?;
-    Ok((end, timeline))
+    let mut crashes = 0;
+    loop {
+        let vm = Vm::start(&spec, &program, node.path())?;
+        let watch = watch::Watch::new(args, console, describes.clone(), ready.clone());
+        match watch.until_the_end(&vm)? {
+            Watched::Crashed(exit) if crashes < CRASHES => {
+                crashes += 1;
+                eprintln!("{exit} before the guest had said anything: a fault of QEMU; switching on again.");
+            }
+            Watched::Crashed(exit) => return Err(watch::went_off(exit)),
+            Watched::Ended(end, timeline) => return Ok((end, timeline)),
+        }
+    }
 }
 
 fn machine(args: &RunArgs, built: &Built, node: &NodeFolder, accel: Accel, api: u16) -> VmSpec {

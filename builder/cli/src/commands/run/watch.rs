@@ -7,7 +7,7 @@ use crate::args::{RunArgs, Until};
 use crate::failure::Failure;
 use crate::timeline::Timeline;
 use nodeimg_contract::status::NodeStatus;
-use nodeimg_qemu::{Event, Vm};
+use nodeimg_qemu::{Event, Exit, Vm};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
@@ -26,7 +26,16 @@ pub enum End {
     Failed(Failure),
 }
 
+/// What was watched.
+pub enum Watched {
+    /// A machine that ran; with its timeline if it became Ready.
+    Ended(End, Option<Timeline>),
+    /// QEMU crashed before the guest had said anything: nothing of the node was done.
+    Crashed(Exit),
+}
+
 /// What is said when the node is Ready.
+#[derive(Clone)]
 pub struct ReadyLine {
     /// The payload's kubectl, while the cache has it.
     pub kubectl: Option<PathBuf>,
@@ -74,7 +83,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Until the machine is off.
-    pub fn until_the_end(mut self, vm: &Vm) -> Result<(End, Option<Timeline>), Failure> {
+    pub fn until_the_end(mut self, vm: &Vm) -> Result<Watched, Failure> {
         let interrupts = count_interrupts()?;
         let mut answered = 0;
         loop {
@@ -84,7 +93,7 @@ impl<'a> Watch<'a> {
                 Some(Event::StatusUnreadable(why)) => eprintln!("status port: {why}"),
                 Some(Event::Qemu(line)) => eprintln!("qemu: {line}"),
                 Some(Event::Reset) => eprintln!("The node reboots."),
-                Some(Event::Exited(code)) => return Ok(self.off(code)),
+                Some(Event::Exited(exit)) => return Ok(self.off(exit)),
                 Some(Event::Console(_)) | None => {}
             }
             let asked = interrupts.load(Ordering::Relaxed);
@@ -190,7 +199,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn off(self, code: Option<i32>) -> (End, Option<Timeline>) {
+    fn off(self, exit: Exit) -> Watched {
         let end = match (self.failure, self.stage) {
             (Some(failure), _) => End::Failed(failure),
             (None, Stage::GoingDown { .. }) => End::Done,
@@ -198,13 +207,10 @@ impl<'a> Watch<'a> {
                 eprintln!("The node went down by itself.");
                 End::Done
             }
-            (None, Stage::Booting) => End::Failed(Failure::new(
-                format!(
-                    "the machine went off before the node was Ready ({})",
-                    code.map_or("QEMU was killed".to_owned(), |c| format!("QEMU ended with code {c}"))
-                ),
-                "the console above shows how far it came",
-            )),
+            (None, Stage::Booting) if exit.is_crash() && self.last.is_none() => {
+                return Watched::Crashed(exit);
+            }
+            (None, Stage::Booting) => End::Failed(went_off(exit)),
         };
         // The last status has every milestone; the one that first said Ready may not have that one yet.
         let timeline = match (&self.first, &self.last) {
@@ -213,8 +219,18 @@ impl<'a> Watch<'a> {
             }
             _ => None,
         };
-        (end, timeline)
+        Watched::Ended(end, timeline)
     }
+}
+
+/// The machine is off, and nobody had asked for it.
+pub fn went_off(exit: Exit) -> Failure {
+    let help = if exit.is_crash() {
+        "this is a fault of QEMU: run it again; with --state DIR the node goes on"
+    } else {
+        "the console above shows how far it came"
+    };
+    Failure::new(format!("the machine went off before the node was Ready ({exit})"), help)
 }
 
 /// Counts SIGINT and SIGTERM from now on; the process no longer dies of them.
