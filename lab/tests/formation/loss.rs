@@ -46,3 +46,68 @@ pub fn two_wiped_wait() {
     one_cluster(&lab, &ALL);
     assert_eq!(read(&lab, "cp3"), "kept by cp1");
 }
+
+/// All disks are gone, and with them the data. The permit is still valid: the same PKI has another birth. A console says so
+/// as of any birth; administrators find an empty cluster under the credentials that they had.
+pub fn all_wiped() {
+    let seeds = Seeds::new("lab", &THREE);
+    let lab = lab(&seeds, &ALL);
+    good(lab.power_on(&ALL));
+    good(lab.until_ready(&ALL, READY));
+    write(&lab, "cp1", "gone");
+    let (before, cluster) = (births(&lab), members(&lab, "cp1").cluster);
+    good(lab.power_cut(&ALL));
+    ALL.iter().for_each(|n| good(lab.node(n).wipe_disk()));
+    good(lab.power_on(&ALL));
+    good(lab.until_ready(&ALL, READY));
+    one_cluster(&lab, &ALL);
+    let after = births(&lab);
+    assert!(after.len() == 1 && after != before, "another birth: {after:?}");
+    assert_ne!(members(&lab, "cp1").cluster, cluster, "another etcd");
+    let kept = lab.kubectl("cp1", &["get", "configmap", "kept", "-n", "default"]);
+    assert!(kept.is_err_and(|e| e.to_string().contains("NotFound")), "an empty cluster");
+}
+
+/// No disk is there at power-on: nobody is blank, nobody forms. The disks come back, and the cluster with them.
+pub fn disks_absent_for_all() {
+    let seeds = Seeds::new("lab", &THREE);
+    let lab = lab(&seeds, &ALL);
+    good(lab.power_on(&ALL));
+    good(lab.until_ready(&ALL, READY));
+    write(&lab, "cp1", "on the disks");
+    let before = births(&lab);
+    good(lab.power_cut(&ALL));
+    ALL.iter().for_each(|n| good(lab.node(n).unplug_disk()));
+    good(lab.power_on(&ALL));
+    good(
+        lab.until("all to miss their disks", READY, || ALL.iter().all(|n| fault(&lab, n, Code::DiskMissing))),
+    );
+    ALL.iter().for_each(|n| good(lab.node(n).plug_disk()));
+    good(lab.until_ready(&ALL, READY));
+    one_cluster(&lab, &ALL);
+    assert_eq!(births(&lab), before, "the old cluster");
+    assert_eq!(read(&lab, "cp2"), "on the disks");
+}
+
+/// Two disks are absent and the third was wiped: a machine without its disk cannot say that it is blank.
+pub fn a_blank_node_among_absent_disks() {
+    let seeds = Seeds::new("lab", &THREE);
+    let lab = lab(&seeds, &ALL);
+    good(lab.power_on(&ALL));
+    good(lab.until_ready(&ALL, READY));
+    write(&lab, "cp1", "of two");
+    let before = births(&lab);
+    good(lab.power_cut(&ALL));
+    ["cp1", "cp2"].iter().for_each(|n| good(lab.node(n).unplug_disk()));
+    good(lab.node("cp3").wipe_disk());
+    good(lab.power_on(&ALL));
+    good(lab.until("cp3 to wait for the disks", READY, || {
+        waits_for(&lab, "cp3", "cp1 (its state disk is not read yet)") && waits_for(&lab, "cp3", "cp2 (its")
+    }));
+    nothing_formed(&lab);
+    ["cp1", "cp2"].iter().for_each(|n| good(lab.node(n).plug_disk()));
+    good(lab.until_ready(&ALL, READY));
+    one_cluster(&lab, &ALL);
+    assert_eq!(births(&lab), before, "the old cluster");
+    assert_eq!(read(&lab, "cp3"), "of two");
+}

@@ -1,10 +1,11 @@
 //! Three and more control planes as namespaces: one cluster, however they are started, cut and wiped.
 //!
-//! After every scenario [`claims::one_cluster`] looks at the records and member lists of all nodes: one birth, the same
-//! members everywhere, all of them voters, no incarnation twice.
+//! After every scenario [`claims`] looks at the records and member lists of all nodes: one birth, the same members
+//! everywhere, all of them voters, no incarnation twice; where nodes have to wait, nothing has formed.
 
 mod birth;
 mod claims;
+mod cuts;
 mod join;
 mod loss;
 mod seeds;
@@ -21,13 +22,34 @@ fn main() -> ExitCode {
             ("a_wiped_node_comes_back_as_another_member", loss::a_wiped_node_comes_back),
             ("a_partition_during_birth_makes_no_second_cluster", birth::a_partition_during_birth),
             ("first_is_born_alone_and_the_others_join", birth::first_is_born_alone),
+            ("cuts_around_promise_and_start_make_one_birth", cuts::around_promise_and_start),
+            ("seeds_that_differ_are_named_by_node_and_field", seeds::seeds_that_differ),
+            ("wrong_names_and_certificates_are_not_believed", seeds::wrong_names_and_certificates),
+            ("seeds_without_sense_are_refused_by_field", seeds::seeds_without_sense),
+            ("an_expired_permit_forms_nothing", seeds::an_expired_permit),
+            ("expired_peer_certificates_are_not_believed", seeds::expired_certificates),
         ],
         &[
             ("one_comes_late_and_is_waited_for", birth::one_comes_late),
+            ("every_order_of_power_on_makes_one_cluster", birth::every_order),
+            ("a_partition_after_the_promise_makes_no_second_birth", birth::a_partition_after_the_promise),
+            ("clocks_ten_minutes_off_form_one_cluster", birth::clocks_differ),
+            ("an_endpoint_that_leads_to_a_dead_address_first", birth::a_dead_address_first),
             ("two_wiped_wait_and_the_third_keeps_its_data", loss::two_wiped_wait),
+            ("all_wiped_are_another_cluster", loss::all_wiped),
+            ("disks_absent_for_all_come_back_with_the_old_cluster", loss::disks_absent_for_all),
+            ("a_blank_node_waits_for_absent_disks", loss::a_blank_node_among_absent_disks),
             ("a_clone_of_a_seed_evicts_nobody", join::a_clone_evicts_nobody),
+            ("one_grows_to_three_and_five", join::one_grows_to_five),
+            ("a_replaced_machine_joins_under_the_same_name", join::replaced_under_the_same_name),
+            ("a_replaced_machine_joins_under_another_name", join::replaced_under_another_name),
+            ("a_node_wiped_as_a_learner_joins_anew", join::wiped_as_a_learner),
+            ("an_orphan_learner_holds_nobody_up", join::an_orphan_learner),
             ("seeds_of_two_clusters_do_not_mix", seeds::seeds_of_two_clusters),
-            ("one_grows_to_three", join::one_grows_to_three),
+            ("a_new_permit_after_the_old_one_has_ended", seeds::a_new_permit),
+            ("of_two_machines_with_one_seed_one_is_born", seeds::two_machines_with_one_seed),
+            ("a_foreign_node_is_not_taken_in", seeds::a_foreign_node_is_not_taken_in),
+            ("a_cut_at_any_flush_makes_one_cluster", cuts::at_every_flush),
         ],
     )
 }

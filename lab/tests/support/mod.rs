@@ -2,6 +2,9 @@
 //!
 //! A scenario needs root. Without it every one is skipped by name and counted; nothing is said to have passed.
 
+// Each test file uses some of it.
+#![allow(dead_code)]
+
 use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -98,8 +101,6 @@ fn nodeimg() -> PathBuf {
 /// A cluster's seeds, in a folder that is gone afterwards.
 pub struct Seeds(tempfile::TempDir);
 
-// Each test file uses some of it.
-#[allow(dead_code)]
 impl Seeds {
     /// Control planes, named and addressed; each has a seed of its own.
     pub fn new(cluster: &str, nodes: &[(&str, &str)]) -> Self {
@@ -137,6 +138,56 @@ impl Seeds {
         good(&mut command, "cluster seed");
     }
 
+    /// New seeds with a new permit that ends so soon, like "1m".
+    pub fn permit_for(&self, lifetime: &str) {
+        let mut command = Command::new(nodeimg());
+        command.args(["cluster", "permit", "--quiet", "--permit-ttl", lifetime]).arg(self.0.path().join("c"));
+        good(&mut command, "cluster permit");
+    }
+
+    /// A new seed for a node of the cluster.
+    pub fn again(&self, name: &str) {
+        let mut command = Command::new(nodeimg());
+        good(
+            command.args(["cluster", "seed", "--quiet"]).arg(self.0.path().join("c")).arg(name),
+            "cluster seed",
+        );
+    }
+
+    /// Forgets a node: seeds that are made from now on do not list it.
+    pub fn remove(&self, name: &str) {
+        let mut command = Command::new(nodeimg());
+        command
+            .args(["cluster", "remove-node", "--quiet", "--offline"])
+            .arg(self.0.path().join("c"))
+            .arg(name);
+        good(&mut command, "cluster remove-node");
+    }
+
+    /// Another seed of a node: a copy of what was made, with `from` changed into `to` wherever it stands in `user-data`.
+    pub fn changed(&self, node: &str, as_name: &str, changes: &[(&str, &str)]) -> PathBuf {
+        let (made, copy) = (self.of(node), self.0.path().join(as_name));
+        std::fs::create_dir_all(&copy).expect("a folder");
+        for file in ["meta-data", "network-config", "user-data"] {
+            std::fs::copy(made.join(file), copy.join(file)).expect("a document of the seed");
+        }
+        let path = copy.join("user-data");
+        let mut text = std::fs::read_to_string(&path).expect("user-data");
+        for (from, to) in changes {
+            assert!(text.contains(from), "the seed of {node} has no {from:?}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(&path, text).expect("written");
+        copy
+    }
+
+    /// A file of the cluster's folder, each line moved in by so many spaces, as a seed has it.
+    pub fn pem(&self, file: &str, spaces: usize) -> String {
+        let text = std::fs::read_to_string(self.0.path().join("c/pki").join(file)).expect("a PEM");
+        let indent = " ".repeat(spaces);
+        text.lines().map(|line| format!("{indent}{line}\n")).collect()
+    }
+
     /// The folder of one node's seed.
     pub fn of(&self, node: &str) -> PathBuf {
         self.0.path().join("c/seeds").join(node)
@@ -166,14 +217,28 @@ fn root_image() -> PathBuf {
     from_environment("NODEIMG_LAB_IMAGE").unwrap_or_else(|| BUILT.get_or_init(built).clone())
 }
 
-/// A lab of these nodes with the image of `profiles/cplane.toml`.
+/// A lab of these nodes with the image of `profiles/cplane.toml`, each with its seed; a node without one has none.
 pub fn lab(seeds: &Seeds, nodes: &[&str]) -> Lab {
-    let root_image = root_image();
+    let nodes: Vec<(&str, &str)> = nodes.iter().map(|n| (*n, *n)).collect();
+    lab_of(seeds, &nodes)
+}
+
+/// The same with machines that have somebody else's seed: machine, node of the seed.
+pub fn lab_of(seeds: &Seeds, machines: &[(&str, &str)]) -> Lab {
+    let node = |(machine, node): &(&str, &str)| {
+        let spec = NodeSpec::new(*machine, seeds.of(node));
+        if seeds.of(node).is_dir() { spec } else { NodeSpec { seed: None, ..spec } }
+    };
+    lab_with(machines.iter().map(node).collect())
+}
+
+/// A lab of these machines.
+pub fn lab_with(nodes: Vec<NodeSpec>) -> Lab {
     let spec = LabSpec {
-        root_image,
+        root_image: root_image(),
         nodeinit: from_environment("NODEIMG_LAB_NODEINIT"),
         folder: from_environment("NODEIMG_LAB_FOLDER").unwrap_or_else(|| "/dev/shm/nodeimg-lab".into()),
-        nodes: nodes.iter().map(|n| NodeSpec::new(*n, seeds.of(n))).collect(),
+        nodes,
     };
     Lab::new(spec).unwrap_or_else(|e| panic!("{e}"))
 }

@@ -1,4 +1,4 @@
-//! A seed's peer identity as TLS configurations.
+//! A seed's peer identity as TLS configurations. Certificates are judged by nodeinit's clock.
 
 use nodeimg_contract::seed::PeerIdentity;
 use nodeimg_init_core::node_config::NodeName;
@@ -6,10 +6,12 @@ use nodeimg_init_core::peer::{BadCertificate, Subject};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A peer identity that cannot be used. Never repeats a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,17 @@ pub enum BadIdentity {
     /// The TLS library refuses it.
     #[error("nodeimg.peer: {0}")]
     Tls(String),
+}
+
+/// nodeinit's clock.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(crate::clock::now().as_second()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
 }
 
 /// What both ends of a connection need.
@@ -62,7 +75,7 @@ pub fn server(identity: &PeerIdentity, name: &NodeName) -> Result<Arc<ServerConf
     let verifier = WebPkiClientVerifier::builder_with_provider(m.roots, m.provider.clone())
         .build()
         .map_err(|e| BadIdentity::Tls(e.to_string()))?;
-    let mut config = ServerConfig::builder_with_provider(m.provider)
+    let mut config = ServerConfig::builder_with_details(m.provider, Arc::new(Clock))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
         .with_client_cert_verifier(verifier)
@@ -76,7 +89,7 @@ pub fn server(identity: &PeerIdentity, name: &NodeName) -> Result<Arc<ServerConf
 /// For the end that asks.
 pub fn client(identity: &PeerIdentity, name: &NodeName) -> Result<Arc<ClientConfig>, BadIdentity> {
     let m = Material::new(identity, name)?;
-    let mut config = ClientConfig::builder_with_provider(m.provider)
+    let mut config = ClientConfig::builder_with_details(m.provider, Arc::new(Clock))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls)?
         .with_root_certificates(m.roots)

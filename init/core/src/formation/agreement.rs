@@ -22,6 +22,9 @@ use super::{Now, Seeded};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Method, Participant};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the seed's fields of Kubernetes' and etcd's CAs begin.
+const PKI: &str = "nodeimg.pki.";
+
 /// What follows from one round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
@@ -47,6 +50,7 @@ pub fn agree(
     if let Some(found) = cluster(seeded, answers)?
         && rules.started_wins
     {
+        another_pki(answers)?;
         return Ok(towards(seeded, record, found, rules));
     }
     let required = required(seeded, answers, rules);
@@ -208,6 +212,18 @@ fn disagreement(answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
                 return Err(Refusal::Disagree { name: name.clone(), fields: differs.clone() });
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Who joins a cluster may have an older list or permit than its members, and never another CA.
+fn another_pki(answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
+    for (name, answer) in answers {
+        let Answer::Said { standing, differs } = answer else { continue };
+        let fields: Vec<String> = differs.iter().filter(|f| f.starts_with(PKI)).cloned().collect();
+        if standing.cluster().is_some() && !fields.is_empty() {
+            return Err(Refusal::Disagree { name: name.clone(), fields });
         }
     }
     Ok(())

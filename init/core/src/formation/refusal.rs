@@ -110,10 +110,17 @@ impl Refusal {
     /// As a node shows it.
     pub fn fault(&self) -> Fault {
         let (code, object, help) = match self {
-            Refusal::NoPermit | Refusal::PermitExpired { .. } => (
+            Refusal::NoPermit => (
                 Code::PermitMissing,
                 "nodeimg.formation.permit",
-                "make a new seed with \"nodeimg cluster new\"; if the clock is wrong, set it",
+                "if its cluster exists, power that on; if it was never born, boot all control planes with the new seeds of \
+                 \"nodeimg cluster permit DIR\"",
+            ),
+            Refusal::PermitExpired { .. } => (
+                Code::PermitMissing,
+                "nodeimg.formation.permit",
+                "if the clock is wrong, set it; else boot all control planes with the new seeds of \
+                 \"nodeimg cluster permit DIR\"",
             ),
             Refusal::EtcdDiskLost
             | Refusal::EtcdDiskSwapped

@@ -84,7 +84,7 @@ impl Node {
         let Booted { child, process, pipes: (console, status), keeper } = boot(BootPlan {
             folder: inner.folder.join("root"),
             root: inner.root.path(),
-            nodeinit: ground.nodeinit.clone(),
+            over: inner.over.clone(),
             seed: state.seed.clone(),
             network,
             machine,
