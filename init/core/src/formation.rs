@@ -43,7 +43,7 @@ mod wait;
 
 pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep, RecordedMember};
 pub use machine::{Action, EtcdData, EtcdStart, Event, Gate, Now, State, step};
-pub use membership::{ClusterView, EtcdMember, NodeSeen, QUIET};
+pub use membership::{ClusterView, EtcdMember, NodeSeen, QUIET, Silence};
 pub use place::Place;
 pub use record::{BadRecord, GivingUp, NodeRecord, Record, RecordFile};
 pub use refusal::Refusal;

@@ -2,7 +2,8 @@
 
 use crate::etcd::{Change, Data, Entry, Listed};
 use crate::world::{Violation, World, address, name};
-use nodeimg_init_core::formation::{ClusterView, EtcdMember, NodeSeen};
+use nodeimg_contract::birth::Incarnation;
+use nodeimg_init_core::formation::{ClusterView, EtcdMember, NodeSeen, Silence};
 use std::time::Duration;
 
 /// A majority, and the one of it that leads.
@@ -235,17 +236,22 @@ impl World {
             .collect();
         let owner = self.owner[slot];
         let stale = record.as_ref().and_then(|r| r.incarnation_of(&name(slot)).cloned());
-        let quiet = list
-            .iter()
-            .filter(|l| !l.learner)
-            .filter_map(runs)
-            .map(|v| {
+        let quiet = |of: Option<&Incarnation>| {
+            let voters = list.iter().filter(|l| !l.learner).filter_map(runs);
+            let since = voters.map(|v| {
                 let voter = &self.machines[v];
-                let heard = stale.as_ref().and_then(|i| voter.contact.get(i)).copied().unwrap_or(0);
+                let heard = of.and_then(|i| voter.contact.get(i)).copied().unwrap_or(0);
                 self.time - heard.max(voter.on_since).min(self.time)
-            })
-            .min()
-            .unwrap_or(0);
+            });
+            Duration::from_millis(since.min().unwrap_or(0))
+        };
+        let stale_quiet = quiet(stale.as_ref());
+        // Another node's learner.
+        let learner = list.iter().find(|l| l.learner && l.slot != slot).and_then(|l| {
+            let (_, incarnation) = record.as_ref()?.owner_of(l.id, address(l.slot))?;
+            let owner = self.owner[l.slot];
+            Some(Silence { quiet: quiet(Some(incarnation)), answers: self.reaches(via, owner) })
+        });
         // What is true, for the check of removals: a member lives if its etcd runs where a voter hears it.
         self.machines[m].lived =
             list.iter().filter(|l| runs(l).is_some_and(|o| o != m)).map(|l| l.id).collect();
@@ -256,7 +262,8 @@ impl World {
                 true => NodeSeen::Ready,
                 false => NodeSeen::NotReady,
             },
-            quiet: Duration::from_millis(quiet),
+            quiet: stale_quiet,
+            learner: learner.unwrap_or_default(),
             answers_at_stale_address: owner != m && self.reaches(via, owner),
             skew: None,
         })

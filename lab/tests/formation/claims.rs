@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Until which state a node is waited for; a state that is reached ends the wait.
-pub const READY: Duration = Duration::from_secs(150);
+pub const READY: Duration = Duration::from_secs(300);
 pub const THREE: [(&str, &str); 3] = [("cp1", "10.77.0.11"), ("cp2", "10.77.0.12"), ("cp3", "10.77.0.13")];
 pub const ALL: [&str; 3] = ["cp1", "cp2", "cp3"];
 

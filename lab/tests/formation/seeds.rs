@@ -6,7 +6,6 @@ use nodeimg_contract::fault::Code;
 use nodeimg_contract::paths;
 use nodeimg_lab::{Lab, Machine, NodeSpec};
 use serde_json::Value;
-use std::path::PathBuf;
 
 pub fn seeds_of_two_clusters() {
     let seeds = Seeds::new("lab", &THREE);

@@ -4,10 +4,11 @@
 use super::api::Api;
 use super::etcd::Etcd;
 use super::{Formation, phases, records};
+use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::peer::PORT;
 use nodeimg_init_core::etcd_gateway::{self as gateway, CLIENT_PORT, MemberList, PEER_PORT};
-use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen};
+use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen, QUIET, Silence};
 use nodeimg_init_core::kubeadm;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -50,12 +51,19 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
         f.desk.watches(record);
     }
     let name = f.config.name.value.as_str();
-    let stale = members.iter().find(|m| m.name == name || Some(m.address) == f.config.address);
+    let is_own = |m: &&EtcdMember| m.name == name || Some(m.address) == f.config.address;
+    let stale = members.iter().find(is_own);
+    let recorded = || record.as_ref().and_then(|r| r.incarnation_of(name));
+    let left_behind = members.iter().find(|m| m.learner && !m.healthy && !is_own(m));
     let view = ClusterView {
         node,
-        quiet: match (&record, stale) {
-            (Some(record), Some(_)) => quiet(f, record, &members),
+        quiet: match (stale, recorded()) {
+            (Some(_), Some(incarnation)) => quiet(f, name, incarnation, &members),
             _ => Duration::ZERO,
+        },
+        learner: match (left_behind, &record) {
+            (Some(learner), Some(record)) => silence(f, record, learner, &members),
+            _ => Silence::default(),
         },
         answers_at_stale_address: stale
             .is_some_and(|m| Some(m.address) != f.config.address && answers(m.address, f.config.api_port())),
@@ -127,11 +135,23 @@ fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<(Option<ClusterRecord>, 
     Ok((record, node, version))
 }
 
-/// For how long every other healthy voter's nodeinit has had no contact with what runs, or ran, under this node's name. A
-/// voter that does not answer, or does not watch it, has just heard of it for all that is known.
-fn quiet(f: &Formation<'_>, record: &ClusterRecord, members: &[EtcdMember]) -> Duration {
-    let name = f.config.name.value.as_str();
-    let Some(incarnation) = record.incarnation_of(name) else { return Duration::ZERO };
+/// How much is heard of another node's learner. Its address is asked last: that takes seconds at a dead one.
+fn silence(
+    f: &Formation<'_>,
+    record: &ClusterRecord,
+    learner: &EtcdMember,
+    members: &[EtcdMember],
+) -> Silence {
+    let Some((name, incarnation)) = record.owner_of(learner.id, learner.address) else {
+        return Silence::default();
+    };
+    let quiet = quiet(f, name, incarnation, members);
+    Silence { quiet, answers: quiet < QUIET || answers(learner.address, f.config.api_port()) }
+}
+
+/// For how long every other healthy voter's nodeinit has had no contact with this incarnation, which runs or ran under this
+/// name. A voter that does not answer, or does not watch it, has just heard of it for all that is known.
+fn quiet(f: &Formation<'_>, name: &str, incarnation: &Incarnation, members: &[EtcdMember]) -> Duration {
     if f.memory.incarnation.borrow().as_ref() == Some(incarnation) {
         return Duration::ZERO;
     }
@@ -152,9 +172,11 @@ fn answers(address: IpAddr, api_port: u16) -> bool {
         .any(|port| TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).is_ok())
 }
 
-/// Removes an earlier incarnation of this node. What etcd complains of is looked at anew.
+/// Removes an earlier incarnation of this node, or a learner that was left behind. What etcd complains of is looked at anew.
 pub fn remove(f: &Formation<'_>, id: u64) -> Event {
-    f.reporter.line(format!("etcd's member {id:x} is an earlier life of this node: it is removed"));
+    f.reporter.line(format!(
+        "etcd's member {id:x} is an earlier life of this node, or a dead learner: it is removed"
+    ));
     changed(change(f, |etcd, through| etcd.remove(through, id)))
 }
 

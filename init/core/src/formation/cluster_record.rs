@@ -155,6 +155,11 @@ impl ClusterRecord {
     pub fn incarnation_of(&self, name: &str) -> Option<&Incarnation> {
         self.members.get(name).map(|m| &m.incarnation)
     }
+    /// Under which name, and with which etcd file system, the member of this id or address runs or ran last.
+    pub fn owner_of(&self, member: u64, address: IpAddr) -> Option<(&str, &Incarnation)> {
+        let its = |m: &RecordedMember| m.member.map_or(m.address == address, |id| id == member);
+        self.members.iter().find(|(_, m)| its(m)).map(|(name, m)| (name.as_str(), &m.incarnation))
+    }
     /// As it stands in the API at this version of the object.
     pub fn at_version(&self, version: String) -> Self {
         Self { resource_version: Some(version), ..self.clone() }

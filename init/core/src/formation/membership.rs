@@ -4,7 +4,8 @@
 //! caller looks again after each: claim the name in the cluster's record, be added, bind the member's id to the claim, and
 //! only then start etcd. Claim and binding are writes that fail if the record has changed since the look, so that of two
 //! machines that join under one name one alone starts the member. Never removes a member that may be alive: [`may_remove`] has the four conditions of the
-//! design, and a clone of a living node's seed meets at least one of them unmet.
+//! design, and a clone of a living node's seed meets at least one of them unmet. They hold for a learner that somebody left
+//! behind half-way as well: it has no vote, and would keep everybody else from joining.
 
 use super::rules::Rules;
 use super::wait::Wait;
@@ -42,6 +43,15 @@ pub enum NodeSeen {
     Ready,
 }
 
+/// How much is heard of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Silence {
+    /// For how long no healthy voter's nodeinit had contact with the incarnation that the ConfigMap has for it.
+    pub quiet: Duration,
+    /// Somebody answers at its address.
+    pub answers: bool,
+}
+
 /// One look at a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterView {
@@ -56,6 +66,8 @@ pub struct ClusterView {
     pub quiet: Duration,
     /// Somebody else than this node answers at the stale member's address.
     pub answers_at_stale_address: bool,
+    /// The same two of another node's learner, while etcd lists one.
+    pub learner: Silence,
     /// The cluster's Kubernetes version fits this image as kubeadm's skew rules want it, or what it is.
     pub skew: Option<String>,
 }
@@ -68,6 +80,10 @@ impl ClusterView {
             r.birth() == birth && (!listed || r.incarnation_of(&seeded.name) != Some(incarnation))
         })
     }
+    fn silence(&self) -> Silence {
+        Silence { quiet: self.quiet, answers: self.answers_at_stale_address }
+    }
+
     /// etcd's list by id, in order.
     pub(super) fn member_ids(&self) -> Vec<u64> {
         let mut ids: Vec<u64> = self.members.iter().map(|m| m.id).collect();
@@ -79,7 +95,7 @@ impl ClusterView {
 /// What follows from one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Membership {
-    /// Remove this member: it is an earlier incarnation of this node.
+    /// Remove this member: it is an earlier incarnation of this node, or a learner that somebody left behind.
     Remove(u64),
     /// Write this node's incarnation under its name into the ConfigMap, or bind its member to it.
     Claim(ClusterRecord),
@@ -130,7 +146,7 @@ pub fn membership(
                 Membership::Claim(record.with_bound(&seeded.name, member.id))
             }
             None if claimed => mine,
-            _ => match may_remove(view, member, rules) {
+            _ => match may_remove(view, member, view.silence(), rules) {
                 Ok(()) => Membership::Remove(member.id),
                 Err(why) => Membership::Wait(Wait::StaleMember(why)),
             },
@@ -146,6 +162,9 @@ pub fn membership(
         return Ok(Membership::Claim(record.with_member(&seeded.name, seeded.address, incarnation.clone())));
     }
     if let Some(learner) = view.members.iter().find(|m| m.learner) {
+        if rules.removal_is_careful && may_remove(view, learner, view.learner, rules).is_ok() {
+            return Ok(Membership::Remove(learner.id));
+        }
         let who = if learner.name.is_empty() { learner.address.to_string() } else { learner.name.clone() };
         return Ok(Membership::Wait(Wait::Learner(who)));
     }
@@ -155,12 +174,12 @@ pub fn membership(
     Ok(Membership::AddLearner)
 }
 
-/// The four conditions for the removal of an earlier incarnation of this node.
-pub fn may_remove(view: &ClusterView, stale: &EtcdMember, rules: Rules) -> Result<(), String> {
+/// The four conditions for the removal of an earlier incarnation of this node, or of a learner that was left behind.
+fn may_remove(view: &ClusterView, stale: &EtcdMember, silence: Silence, rules: Rules) -> Result<(), String> {
     if !rules.removal_is_careful {
         return Ok(());
     }
-    if view.answers_at_stale_address {
+    if silence.answers {
         return Err(format!("somebody answers at its address {}", stale.address));
     }
     if stale.healthy {
@@ -169,10 +188,10 @@ pub fn may_remove(view: &ClusterView, stale: &EtcdMember, rules: Rules) -> Resul
     if let Some(sick) = view.members.iter().find(|m| m.id != stale.id && !m.learner && !m.healthy) {
         return Err(format!("another member, {}, is not healthy", sick.name));
     }
-    if view.quiet < QUIET {
+    if silence.quiet < QUIET {
         return Err(format!(
             "a control plane had contact with it {} s ago, or has watched for less than {} s",
-            view.quiet.as_secs(),
+            silence.quiet.as_secs(),
             QUIET.as_secs()
         ));
     }

@@ -298,7 +298,32 @@ fn view(birth: &Birth, own: Option<(usize, Option<u64>)>, members: Vec<EtcdMembe
         node: NodeSeen::Absent,
         quiet: QUIET,
         answers_at_stale_address: false,
+        learner: Silence::default(),
         skew: None,
+    }
+}
+
+#[test]
+fn a_learner_that_was_left_behind_goes_when_nobody_hears_of_it() {
+    let x = birth(Method::Quorum, &[(1, 2), (2, 3)]);
+    let started = Standing::Started { incarnation: incarnation(2), birth: x.clone() };
+    let looks = |view| {
+        let mut node = Node::blank(seeded(0));
+        node.round(&[(1, started.clone())]);
+        node.with(Event::ClusterSeen(Box::new(view))).action
+    };
+    let learner = |healthy| EtcdMember {
+        address: "10.0.0.9".parse().expect("an address"),
+        ..member(7, 2, true, healthy)
+    };
+    let sees = |quiet, answers, healthy| {
+        let members = vec![member(2, 1, false, true), learner(healthy)];
+        ClusterView { learner: Silence { quiet, answers }, ..view(&x, Some((1, None)), members) }
+    };
+    assert_eq!(looks(sees(QUIET, false, false)), Action::RemoveMember(7));
+    let second = Duration::from_secs(1);
+    for alive in [sees(QUIET - second, false, false), sees(QUIET, true, false), sees(QUIET, false, true)] {
+        assert!(matches!(looks(alive), Action::Wait(Wait::Learner(_))));
     }
 }
 
