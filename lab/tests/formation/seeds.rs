@@ -107,12 +107,11 @@ pub fn wrong_names_and_certificates() {
 pub fn seeds_without_sense() {
     let seeds = Seeds::new("lab", &THREE);
     let lab = lab(&seeds, &ALL);
-    let addresses = "    addresses:\n    - \"10.77.0.13\"\n    - \"10.77.0.11\"\n    - \"10.77.0.12\"\n";
     type Bad<'a> = (&'a str, Code, &'a str, &'a [(&'a str, &'a str)]);
     let bad: [Bad<'_>; 6] = [
         ("cp1", Code::SeedInvalid, "nodeimg.endpoint.name", &[("name: api.lab.test", "name: 10.77.0.11")]),
         ("cp2", Code::SeedInvalid, "nodeimg.controlPlanes", &[("name: cp3", "name: cp2")]),
-        ("cp3", Code::NetEndpointName, "api.lab.test", &[(addresses, "")]),
+        ("cp3", Code::NetOverlap, "", &[("kubernetes: {}", "kubernetes: {podSubnet: 10.77.0.0/16}")]),
         ("cp1", Code::NotListed, "", &[("- name: cp1", "- name: cp9")]),
         (
             "cp2",

@@ -61,7 +61,8 @@ impl Seeded {
 pub fn find(node: &Node, sources: &Sources, network: &Network, settled: &dyn Fn() -> bool) -> Option<Seeded> {
     let r = &node.reporter;
     let begun = Instant::now();
-    let wait = r.waiting("a seed", DEADLINE, nobody_has_a_seed());
+    let wait_for_one = || r.waiting("a seed", DEADLINE, nobody_has_a_seed());
+    let mut wait = Some(wait_for_one());
     let mut searched = RemoteSearch::NotYet;
     loop {
         match sources.find_local() {
@@ -89,10 +90,15 @@ pub fn find(node: &Node, sources: &Sources, network: &Network, settled: &dyn Fn(
         if node.shutdown.asked() {
             return None;
         }
-        wait.cause(if sources.remote().is_some() {
-            "no datasource has answered yet"
-        } else {
-            "no local datasource has a seed, and none is named for the network"
+        // A seed that is there and wrong is not missing: its own fault stands.
+        wait = nobody.then(|| {
+            let wait = wait.take().unwrap_or_else(wait_for_one);
+            wait.cause(if sources.remote().is_some() {
+                "no datasource has answered yet"
+            } else {
+                "no local datasource has a seed, and none is named for the network"
+            });
+            wait
         });
         std::thread::sleep(LOOK);
     }
