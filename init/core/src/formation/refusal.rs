@@ -158,7 +158,8 @@ impl Refusal {
             Refusal::Untrusted { .. } => (
                 Code::PeerUntrusted,
                 "nodeimg.controlPlanes",
-                "look which machine has that address; boot images of one release",
+                "look which machine has that address; if a certificate has ended or is of another cluster, set the clock, or boot \
+                 with the new seed of \"nodeimg cluster seed DIR NAME\"; boot images of one release",
             ),
             Refusal::Disagree { .. } => (
                 Code::PeersDisagree,
