@@ -58,6 +58,9 @@ enum Command {
         /// Consent: what only the lost members had acknowledged is gone afterwards.
         #[arg(long)]
         yes: bool,
+        /// Give up what etcd's log holds beyond its database; for a log that is damaged.
+        #[arg(long)]
+        without_log: bool,
     },
     /// Remove a dead control plane, from a healthy one: its etcd member, its line in the cluster's record, its Node.
     RemoveMember {
@@ -103,8 +106,10 @@ pub fn run() -> ExitCode {
             let next = if poweroff { Signal::SIGTERM } else { Signal::SIGINT };
             told(formation::reset()).and_then(|()| signal(next))
         }
-        Command::Recover { yes: false } => Err(CliError::NoConsent("nodeinit recover")),
-        Command::Recover { .. } => told(formation::recover()).and_then(|()| signal(Signal::SIGINT)),
+        Command::Recover { yes: false, .. } => Err(CliError::NoConsent("nodeinit recover")),
+        Command::Recover { without_log, .. } => {
+            told(formation::recover(!without_log)).and_then(|()| signal(Signal::SIGINT))
+        }
         Command::RemoveMember { name, alive } => told(formation::remove_member(&name, alive)),
         Command::Reboot => signal(Signal::SIGINT),
         Command::Poweroff => signal(Signal::SIGTERM),

@@ -71,12 +71,21 @@ pub fn members(lab: &Lab, node: &str) -> Members {
 
 /// Writes something that must never be lost.
 pub fn write(lab: &Lab, node: &str, value: &str) {
+    write_named(lab, node, "kept", value);
+}
+
+/// The same, in a ConfigMap of this name.
+pub fn write_named(lab: &Lab, node: &str, name: &str, value: &str) {
     let literal = format!("--from-literal=value={value}");
-    good(lab.kubectl(node, &["create", "configmap", "kept", "-n", "default", &literal]));
+    good(lab.kubectl(node, &["create", "configmap", name, "-n", "default", &literal]));
 }
 
 pub fn read(lab: &Lab, node: &str) -> String {
-    good(lab.kubectl(node, &["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"]))
+    read_named(lab, node, "kept")
+}
+
+pub fn read_named(lab: &Lab, node: &str, name: &str) -> String {
+    good(lab.kubectl(node, &["get", "configmap", name, "-n", "default", "-o", "jsonpath={.data.value}"]))
 }
 
 pub fn fault(lab: &Lab, node: &str, code: Code) -> bool {

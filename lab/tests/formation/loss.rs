@@ -3,7 +3,7 @@
 use crate::claims::*;
 use crate::support::{Seeds, lab, tell};
 use nodeimg_contract::fault::Code;
-use nodeimg_lab::Machine;
+use nodeimg_lab::{Lab, Machine};
 use std::time::Duration;
 
 pub fn a_wiped_node_comes_back() {
@@ -29,6 +29,9 @@ pub fn two_wiped_wait() {
     let lab = lab(&seeds, &ALL);
     good(lab.power_on(&ALL));
     good(lab.until_ready(&ALL, READY));
+    write_named(&lab, "cp1", "earlier", "kept long before");
+    let before = revision(&lab, "earlier");
+    // Acknowledged at the last moment: etcd's database and the log's stated commit do not know of it yet.
     write(&lab, "cp1", "kept by cp1");
     good(lab.power_cut(&ALL));
     for name in ["cp2", "cp3"] {
@@ -42,9 +45,53 @@ pub fn two_wiped_wait() {
 
     let recovered = good(lab.node("cp1").exec(&["nodeinit", "recover", "--yes"], Duration::from_secs(120)));
     assert_eq!(recovered.code, Some(0), "{} {}", recovered.stdout, recovered.stderr);
+    assert!(recovered.stdout.contains("everything in etcd's log is kept"), "{}", recovered.stdout);
     good(lab.until_ready(&ALL, READY * 2));
     one_cluster(&lab, &ALL);
-    assert_eq!(read(&lab, "cp3"), "kept by cp1");
+    for name in ALL {
+        assert_eq!(read(&lab, name), "kept by cp1");
+        assert_eq!(read_named(&lab, name, "earlier"), "kept long before");
+    }
+    // A write after it has a revision that nobody can have seen before, through a lost member either.
+    good(lab.kubectl("cp2", &["annotate", "configmap", "kept", "-n", "default", "after=recovery"]));
+    assert!(revision(&lab, "kept") > before + 1_000_000_000, "{before} before");
+}
+
+/// The etcd revision of a ConfigMap that cp1 shows.
+fn revision(lab: &Lab, name: &str) -> u64 {
+    let path = "jsonpath={.metadata.resourceVersion}";
+    let text = good(lab.kubectl("cp1", &["get", "configmap", name, "-n", "default", "-o", path]));
+    text.parse().unwrap_or_else(|_| panic!("no revision: {text}"))
+}
+
+pub fn recover_is_refused() {
+    let seeds = Seeds::new("lab", &THREE);
+    let lab = lab(&seeds, &ALL);
+    good(lab.power_on(&ALL));
+    good(lab.until_ready(&ALL, READY));
+    write(&lab, "cp1", "of the living cluster");
+    let refused = |why: &str| {
+        let command = ["nodeinit", "recover", "--yes"];
+        let answer = good(lab.node("cp1").exec(&command, Duration::from_secs(120)));
+        assert_eq!(answer.code, Some(1), "{} {}", answer.stdout, answer.stderr);
+        assert!(
+            answer.stderr.contains(why) && answer.stderr.contains("nothing was changed"),
+            "{}",
+            answer.stderr
+        );
+    };
+    refused("there is nothing to recover");
+    // Its own etcd gone, the other two with a leader: going on alone would be a second cluster.
+    let manifest = "/etc/kubernetes/manifests/etcd.yaml";
+    let aside = good(lab.node("cp1").exec(&["mv", manifest, "/var/lib/etcd.yaml"], Duration::from_secs(20)));
+    assert_eq!(aside.code, Some(0), "{}", aside.stderr);
+    let is_down = || lab.etcdctl("cp1", &["endpoint", "status", "--command-timeout=2s"]).is_err();
+    good(lab.until("cp1's etcd to end", READY, is_down));
+    refused("the cluster lives");
+    let back = good(lab.node("cp1").exec(&["mv", "/var/lib/etcd.yaml", manifest], Duration::from_secs(20)));
+    assert_eq!(back.code, Some(0), "{}", back.stderr);
+    one_cluster(&lab, &ALL);
+    assert_eq!(read(&lab, "cp2"), "of the living cluster");
 }
 
 /// All disks are gone, and with them the data. The permit is still valid: the same PKI has another birth. A console says so

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             ("all_wiped_are_another_cluster", loss::all_wiped),
             ("disks_absent_for_all_come_back_with_the_old_cluster", loss::disks_absent_for_all),
             ("a_blank_node_waits_for_absent_disks", loss::a_blank_node_among_absent_disks),
+            ("recover_is_refused_while_the_cluster_lives", loss::recover_is_refused),
             ("a_clone_of_a_seed_evicts_nobody", join::a_clone_evicts_nobody),
             ("one_grows_to_three_and_five", join::one_grows_to_five),
             ("a_replaced_machine_joins_under_the_same_name", join::replaced_under_the_same_name),

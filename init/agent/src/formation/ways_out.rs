@@ -8,6 +8,7 @@ mod carry_out;
 mod recover;
 mod remove;
 mod reset;
+mod whole_log;
 
 pub use carry_out::carry_out;
 pub use recover::recover;
@@ -31,18 +32,18 @@ const MAX_BYTES: u64 = 1 << 20;
 enum Request {
     /// Clear everything of the cluster from this node.
     Reset,
-    /// Go on alone, as this record says.
-    Recover(Box<Record>),
+    /// Go on alone, as this record says; with what the log holds beyond the database, or without.
+    Recover { record: Box<Record>, log: bool },
 }
 
 impl Request {
     fn write(&self) -> Result<(), Fault> {
         let value = match self {
             Request::Reset => json!({ "schema": 1, "request": "reset" }),
-            Request::Recover(record) => {
+            Request::Recover { record, log } => {
                 let bytes = record.to_bytes().map_err(|e| refused(e.to_string()))?;
                 let record: Value = serde_json::from_slice(&bytes).map_err(|e| refused(e.to_string()))?;
-                json!({ "schema": 1, "request": "recover", "record": record })
+                json!({ "schema": 1, "request": "recover", "record": record, "log": log })
             }
         };
         files::write(REQUEST, value.to_string().as_bytes(), 0o600)
@@ -68,7 +69,8 @@ impl Request {
             "reset" => Some(Request::Reset),
             "recover" => {
                 let record = Record::from_bytes(value.get("record")?.to_string().as_bytes()).ok()?;
-                record.recovered_from().is_some().then(|| Request::Recover(Box::new(record)))
+                let log = value.get("log").is_none_or(|log| log != false);
+                record.recovered_from().is_some().then(|| Request::Recover { record: Box::new(record), log })
             }
             _ => None,
         }

@@ -158,6 +158,7 @@ pub fn crc32c(crc: u32, data: &[u8]) -> u32 {
     !data.iter().fold(!crc, step)
 }
 
+#[expect(clippy::indexing_slicing, reason = "in a constant: the compiler checks it")]
 const TABLE: [u32; 256] = {
     let mut table = [0u32; 256];
     let mut byte = 0;
