@@ -137,7 +137,7 @@ impl Node {
             Ok(None) => return Ok(()),
             Err(_) => return Err(config::no_state()),
         };
-        crate::formation::carry_out(r, &self.processes)?;
+        crate::formation::carry_out(r, &self.processes, || self.shutdown.asked())?;
         if !config::keep(r, &config, &seeded, state == State::Memory, || self.shutdown.asked())? {
             return Ok(());
         }

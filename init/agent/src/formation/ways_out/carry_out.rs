@@ -22,8 +22,12 @@ const OF_THE_CLUSTER: [&str; 3] = ["/etc/kubernetes", "/etc/cni/net.d", "/var/li
 /// Revisions that are passed over, so that nobody who saw a later state through a lost member takes an earlier one for it.
 const BUMP: &str = "1000000000";
 
-/// Does what was asked for, if anything was.
-pub fn carry_out(reporter: &Reporter, processes: &Processes) -> Result<(), Fault> {
+/// Does what was asked for, if anything was. A node that goes down meanwhile does it at its next boot.
+pub fn carry_out(
+    reporter: &Reporter,
+    processes: &Processes,
+    goes_down: impl Fn() -> bool,
+) -> Result<(), Fault> {
     match Request::read()? {
         None => return Ok(()),
         Some(Request::Reset) => {
@@ -39,7 +43,7 @@ pub fn carry_out(reporter: &Reporter, processes: &Processes) -> Result<(), Fault
         Some(Request::Recover { record, log }) => {
             let done = recover(reporter, processes, &record, log);
             if let Err(fault) = done {
-                if !member().exists() || before().exists() {
+                if goes_down() || !member().exists() || before().exists() {
                     return Err(fault);
                 }
                 // Nothing was changed: the node is shown as it was, and can be asked again.

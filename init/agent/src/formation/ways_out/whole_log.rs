@@ -25,7 +25,7 @@ use nodeimg_contract::paths;
 use nodeimg_init_core::etcd_wal::{Ending, Log};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -195,16 +195,13 @@ impl Running {
     fn start(processes: &Processes, tools: &Tools, work: &Path) -> Result<Self, Fault> {
         remove(&tools.sockets)?;
         files::folder(&tools.sockets, 0o700)?;
-        if let Some(folder) = tools.log.parent() {
-            files::folder(folder, 0o755)?;
-        }
-        let log = File::create(&tools.log).map_err(|e| files::failed(&tools.log, &e))?;
+        let log = open(&tools.log).map_err(|e| files::failed(&tools.log, &e))?;
         let again = log.try_clone().map_err(|e| files::failed(&tools.log, &e))?;
         let endpoint = format!("unix://{}", tools.sockets.join("client").display());
         let mut command = Command::new(&tools.etcd);
         command
             .arg(format!("--data-dir={}", work.display()))
-            .args(["--name=recovery", "--force-new-cluster", "--unsafe-no-fsync", "--logger=zap"])
+            .args(["--name=recovery", "--force-new-cluster", "--unsafe-no-fsync"])
             .args([format!("--listen-client-urls={endpoint}"), "--listen-peer-urls=unix://peer:0".into()])
             // Names that nobody asks for; etcd wants some.
             .args([
@@ -280,6 +277,14 @@ impl Drop for Running {
         let _ = killpg(self.pid, Signal::SIGKILL);
         let _ = self.exit.recv_timeout(Duration::from_secs(5));
     }
+}
+
+/// A new log; etcd names keys in it.
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// The last of what etcd said that is more than news; its log is lines of JSON.
