@@ -28,8 +28,6 @@ pub struct NodeSpec {
     pub seed: Option<PathBuf>,
     /// `root.img` of its role's image; `None`: the lab's.
     pub image: Option<PathBuf>,
-    /// Files that stand over those of its image: path in the image, file of the host, which must be there at each boot.
-    pub over: Vec<(String, PathBuf)>,
     /// Bytes of its state disk.
     pub disk_bytes: u64,
     /// What a power cut does to it.
@@ -56,24 +54,11 @@ impl NodeSpec {
     /// A node with the usual disk.
     pub fn new(name: impl Into<String>, seed: impl Into<PathBuf>) -> Self {
         let (name, seed) = (name.into(), Some(seed.into()));
-        Self {
-            name,
-            seed,
-            image: None,
-            over: Vec::new(),
-            disk_bytes: DISK_BYTES,
-            disk: DiskKind::of_this_host(),
-        }
+        Self { name, seed, image: None, disk_bytes: DISK_BYTES, disk: DiskKind::of_this_host() }
     }
 
     /// The same with another image than the lab's.
     pub fn with_image(self, root_image: impl Into<PathBuf>) -> Self {
         Self { image: Some(root_image.into()), ..self }
-    }
-
-    /// The same with a file over one of its image's.
-    pub fn with_file(mut self, path: impl Into<String>, file: impl Into<PathBuf>) -> Self {
-        self.over.push((path.into(), file.into()));
-        self
     }
 }

@@ -43,8 +43,8 @@ pub(crate) struct BootPlan {
     pub(crate) folder: PathBuf,
     /// Block device with the EROFS.
     pub(crate) root: PathBuf,
-    /// Stand over the root's own files.
-    pub(crate) over: Vec<(String, PathBuf)>,
+    /// Stands over the root's own nodeinit.
+    pub(crate) nodeinit: Option<PathBuf>,
     /// The seed's documents; none, and the node finds none.
     pub(crate) seed: Option<PathBuf>,
     pub(crate) network: OwnedFd,
@@ -111,8 +111,8 @@ fn start(plan: BootPlan) -> Result<(Child, File, File), Failed> {
     let root = plan.folder.as_path();
     let read_only = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
     mount(Some(&plan.root), root, Some("erofs"), read_only, None::<&str>).map_err(at("mount the root at"))?;
-    for (path, file) in &plan.over {
-        bind(file, &below(root, path)).map_err(at("put a file into"))?;
+    if let Some(nodeinit) = &plan.nodeinit {
+        bind(nodeinit, &below(root, paths::NODEINIT)).map_err(at("put nodeinit into"))?;
     }
     fill_run(&plan, root).map_err(at("fill /run of"))?;
     fill_dev(&plan, root).map_err(at("fill /dev of"))?;

@@ -17,7 +17,6 @@ use crate::error::LabError;
 use crate::machine::{Answer, Ended, Machine};
 use crate::spec::NodeSpec;
 use nix::sys::signal::Signal;
-use nodeimg_contract::paths;
 use nodeimg_contract::status::NodeStatus;
 use run::{Power, Run};
 use std::io;
@@ -59,8 +58,6 @@ struct Inner {
     folder: PathBuf,
     /// Its image's root.
     root: Arc<LoopDevice>,
-    /// Files that stand over the root's own.
-    over: Vec<(String, PathBuf)>,
     said: Said,
     clock_offset: AtomicI64,
     /// What ends the run, if there is one. Never held while anything waits for the disk, which may be about to use it.
@@ -86,26 +83,14 @@ impl Node {
         folder: PathBuf,
         spec: NodeSpec,
     ) -> io::Result<Self> {
-        let NodeSpec { name, seed, disk_bytes, disk, mut over, .. } = spec;
-        over.extend(ground.nodeinit.iter().map(|file| (paths::NODEINIT.to_owned(), file.clone())));
+        let NodeSpec { name, seed, disk_bytes, disk, .. } = spec;
         std::fs::create_dir_all(folder.join("root"))?;
         let disk = StateDisk::new(&folder, disk_bytes, format!("lab-{name}"), disk)?;
         let said = Said::new(ground.news.clone(), std::fs::File::create(folder.join("console.log"))?);
         let state = State { disk, seed, switch: 0, link: true, boots: 0, run: None, last: None };
         let clock_offset = AtomicI64::new(0);
         let (power, state) = (Mutex::default(), Mutex::new(state));
-        Ok(Self(Arc::new(Inner {
-            ground,
-            name,
-            cable,
-            folder,
-            root,
-            over,
-            said,
-            clock_offset,
-            power,
-            state,
-        })))
+        Ok(Self(Arc::new(Inner { ground, name, cable, folder, root, said, clock_offset, power, state })))
     }
 
     /// The serial number of its state disk.

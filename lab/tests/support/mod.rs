@@ -229,11 +229,7 @@ pub fn lab_of(seeds: &Seeds, machines: &[(&str, &str)]) -> Lab {
         let spec = NodeSpec::new(*machine, seeds.of(node));
         if seeds.of(node).is_dir() { spec } else { NodeSpec { seed: None, ..spec } }
     };
-    lab_with(machines.iter().map(node).collect())
-}
-
-/// A lab of these machines.
-pub fn lab_with(nodes: Vec<NodeSpec>) -> Lab {
+    let nodes = machines.iter().map(node).collect();
     let spec = LabSpec {
         root_image: root_image(),
         nodeinit: from_environment("NODEIMG_LAB_NODEINIT"),

@@ -84,7 +84,7 @@ impl Node {
         let Booted { child, process, pipes: (console, status), keeper } = boot(BootPlan {
             folder: inner.folder.join("root"),
             root: inner.root.path(),
-            over: inner.over.clone(),
+            nodeinit: ground.nodeinit.clone(),
             seed: state.seed.clone(),
             network,
             machine,
