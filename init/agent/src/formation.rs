@@ -10,8 +10,10 @@
 
 mod addons;
 mod api;
+mod book;
 mod cni;
 mod desk;
+mod door;
 mod endpoint;
 mod etcd;
 mod external;
@@ -25,6 +27,7 @@ mod perform;
 mod phases;
 mod prepare;
 mod records;
+mod roles;
 mod steps;
 mod tokens;
 mod watch;
@@ -37,7 +40,7 @@ use crate::process::Processes;
 use crate::report::{Reporter, WaitGuard};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::{Code, Fault};
-use nodeimg_contract::image::RootManifest;
+use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::status::{Phase, milestone};
 use nodeimg_init_core::formation::{Action, Event, Now, Refusal, Seeded, State, Wait, step};
 use nodeimg_init_core::node_config::NodeConfig;
@@ -102,6 +105,10 @@ pub struct Memory {
     /// The own etcd file system.
     incarnation: RefCell<Option<Incarnation>>,
     lease: RefCell<lease::Watched>,
+    /// End of the kubelet's certificate that is on the disk for good.
+    durable: Cell<Option<jiff::Timestamp>>,
+    /// A worker's.
+    door: RefCell<Option<door::Door>>,
     /// The wait for the own API server, over several tries.
     api_wait: RefCell<Option<WaitGuard>>,
     /// The own API server was waited for in this boot.
@@ -129,8 +136,13 @@ impl Formation<'_> {
         cni::watch(&self.reporter, &self.image.addons);
         let mut state = State::new(Seeded::new(&self.config, &self.image.addons));
         let Some(disks) = self.insist(records::read) else { return };
-        if let Event::Disks { record, .. } = &disks {
+        if let Event::Disks { record, node, .. } = &disks {
             perform::remember(self, record);
+            if self.config.role.value == Role::Worker {
+                let Some(door) = self.insist(|| door::Door::open(self)) else { return };
+                *self.memory.door.borrow_mut() = Some(door);
+            }
+            perform::remember_node(self, node);
         }
         let mut event = disks;
         let mut shown = Shown::default();

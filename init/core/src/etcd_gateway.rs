@@ -3,6 +3,10 @@
 //! Source of the format: etcd `api/etcdserverpb/rpc.proto`, as grpc-gateway writes it: 64-bit numbers are strings, fields
 //! that are zero are left out. Pure; every answer is bounded by the caller.
 
+mod kept;
+
+pub use kept::{Kept, RANGE, RECORD_KEY, TXN, kept, put_if_unchanged, range, was_put};
+
 use nodeimg_contract::birth::BirthId;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

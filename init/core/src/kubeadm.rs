@@ -4,6 +4,7 @@
 //! ([`Variant::Cluster`]) never names a birth and has no setting of one node; what local phases take has both. Never
 //! writes a file: bootstrap tokens stand in these texts, so the caller's files have mode 0600.
 
+mod client_certificate;
 mod coredns;
 mod documents;
 mod etcd_manifest;
@@ -12,14 +13,17 @@ mod kubeconfig;
 mod namespace;
 mod skew;
 
+pub use client_certificate::client_certificate_end;
 pub use coredns::without_forward;
 pub use etcd_manifest::{NoEtcdCommand, with_existing_state};
-pub use join::{Discovery, ca_cert_hash, discovery_kubeconfig, join_configuration, kubelet_patch};
+pub use join::{
+    Discovery, ca_cert_hash, discovery_kubeconfig, join_configuration, kubelet_kubeconfig, kubelet_patch,
+};
 pub use kubeconfig::{BadKubeconfig, Kubeconfig, with_server};
 pub use namespace::for_namespace;
 pub use skew::skew;
 
-use crate::node_config::{NodeConfig, Taint};
+use crate::node_config::{NODEIMG_ROLE, NodeConfig, Taint};
 use nodeimg_contract::birth::Birth;
 use nodeimg_contract::image::{Role, RootManifest};
 
@@ -140,8 +144,8 @@ pub fn init_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String>
     ]
 }
 
-/// Arguments of one kubeadm process that makes what an etcd node runs: certificates from etcd's CA, etcd's static pod.
-pub fn etcd_arguments(configuration_file: &str) -> Vec<String> {
+/// Arguments of one kubeadm process that runs these phases as an etcd node has them: certificates come from etcd's CA alone.
+pub fn etcd_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String> {
     const NOT_ETCD: [&str; 7] = [
         "certs/ca",
         "certs/apiserver",
@@ -155,7 +159,7 @@ pub fn etcd_arguments(configuration_file: &str) -> Vec<String> {
         Some(phases) => format!("--skip-phases={phases},{}", NOT_ETCD.join(",")),
         None => argument,
     };
-    init_arguments(&[Phase::Certs, Phase::Etcd], configuration_file).into_iter().map(skips).collect()
+    init_arguments(phases, configuration_file).into_iter().map(skips).collect()
 }
 
 /// Arguments of the kubelet. Never `--node-labels node-role.kubernetes.io/…`: kubelet exits on it. Without
@@ -182,9 +186,11 @@ pub fn kubelet_arguments(config: &NodeConfig) -> Vec<String> {
     arguments
 }
 
-/// The kubelet's `--node-labels`.
+/// The kubelet's `--node-labels`. A worker says that it is one of nodeimg's: the control planes then give it its role.
 fn node_labels(config: &NodeConfig) -> Option<String> {
-    let labels: Vec<_> = config.node.kubelet_labels().map(|(key, value)| format!("{key}={value}")).collect();
+    let own = (config.role.value == Role::Worker).then(|| format!("{NODEIMG_ROLE}={}", Role::Worker));
+    let said = config.node.kubelet_labels().map(|(key, value)| format!("{key}={value}"));
+    let labels: Vec<_> = own.into_iter().chain(said).collect();
     (!labels.is_empty()).then(|| labels.join(","))
 }
 

@@ -23,7 +23,7 @@ pub use cache::BadCache;
 pub use decide::{Decided, decide};
 pub use explain::Explained;
 pub use names::{ArgName, BadName, ClusterName, DnsName, NodeName, SubjectAltName, is_bootstrap_token};
-pub use node_settings::{NodeSpec, ROLE_LABEL, Taint, TaintEffect};
+pub use node_settings::{NODEIMG_ROLE, NodeSpec, ROLE_LABEL, Taint, TaintEffect, WORKER_LABEL};
 pub use problem::Problem;
 pub use source::{Source, Sourced};
 
@@ -185,11 +185,16 @@ impl NodeConfig {
         format!("{}:{}", self.endpoint.name.value, self.endpoint.port.value)
     }
 
-    /// `/etc/hosts` of this node: loopback, the listed nodes, the endpoint's addresses (own first).
+    /// `/etc/hosts` of this node: loopback, the listed nodes, the endpoint's addresses (own first). On a worker the endpoint's
+    /// name leads to nodeinit's own door on loopback, behind which there is the one cluster that the worker belongs to.
     pub fn hosts_file(&self) -> String {
         let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
         for node in self.control_planes.iter().chain(&self.etcd_nodes) {
             text.push_str(&format!("{} {}\n", node.address, node.name));
+        }
+        if self.role.value == Role::Worker {
+            text.push_str(&format!("127.0.0.1 {}\n", self.endpoint.name.value));
+            return text;
         }
         for address in &self.endpoint.addresses.value {
             text.push_str(&format!("{address} {}\n", self.endpoint.name.value));

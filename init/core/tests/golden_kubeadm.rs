@@ -131,6 +131,9 @@ fn a_worker_joins_by_its_token_and_the_ca_of_its_seed() {
         folder.join("expected/discovery.kubeconfig"),
         &kubeadm::discovery_kubeconfig(&config).expect("rendered"),
     );
+    let certificate = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    let own = kubeadm::kubelet_kubeconfig(&config, certificate).expect("rendered");
+    golden(folder.join("expected/kubelet.conf"), &own);
     let (name, patch) = kubeadm::kubelet_patch(&config).expect("rendered").expect("settings");
     golden(folder.join("expected").join(name), &patch);
     on_every_node(&folder, &config);

@@ -6,11 +6,12 @@
 #![allow(dead_code)]
 
 use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A scenario: a name and what it does.
@@ -130,6 +131,19 @@ impl Seeds {
         good(&mut command, "cluster permit");
     }
 
+    /// A node's seed, with new secrets; what the cluster must be told of it is the text of the answer.
+    pub fn renew(&self, name: &str) -> String {
+        let mut command = Command::new(nodeimg());
+        command.args(["cluster", "seed", "--quiet"]).arg(self.folder()).arg(name);
+        good(&mut command, "cluster seed");
+        std::fs::read_to_string(self.folder().join(format!("tokens/{name}.json"))).expect("a token")
+    }
+
+    /// The cluster's folder, as `nodeimg cluster new` made it.
+    pub fn folder(&self) -> PathBuf {
+        self.0.path().join("c")
+    }
+
     /// The seed of one more node.
     pub fn add(&self, name: &str, role: &str, address: &str) {
         let mut command = Command::new(nodeimg());
@@ -199,23 +213,38 @@ fn good(command: &mut Command, what: &str) {
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The control plane's image: `NODEIMG_LAB_IMAGE`, or the one that the whole-boot tests use as well, built here when it is
-/// not there or not of this code.
-fn root_image() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    let built = || {
-        let dist = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist");
-        let mut command = Command::new(nodeimg());
-        command.arg("build").arg(checkout().join("profiles/cplane.toml")).current_dir(checkout());
-        match from_environment("NODEIMG_TEST_LOCKS").map(|d| d.join("cplane.lock")) {
-            Some(renewed) if renewed.is_file() => command.arg("--lock-file").arg(renewed),
-            _ => command.arg("--locked"),
-        };
-        good(command.arg("--out").arg(&dist), "build");
-        dist.join("cplane/root.img")
+/// The image of a profile: `NODEIMG_LAB_IMAGE` (of `worker`: `NODEIMG_LAB_IMAGE_WORKER`, and so on), or the one that the
+/// whole-boot tests use as well, built here, once, when it is not there or not of this code.
+fn root_image(profile: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let variable = match profile {
+        CONTROL_PLANE => "NODEIMG_LAB_IMAGE".to_owned(),
+        _ => format!("NODEIMG_LAB_IMAGE_{}", profile.to_uppercase()),
     };
-    from_environment("NODEIMG_LAB_IMAGE").unwrap_or_else(|| BUILT.get_or_init(built).clone())
+    // A build that failed fails anew for the next one who asks.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = from_environment(&variable).or_else(|| built.get(profile).cloned());
+    found.unwrap_or_else(|| {
+        let image = build(profile);
+        built.insert(profile.to_owned(), image.clone());
+        image
+    })
 }
+
+fn build(profile: &str) -> PathBuf {
+    let dist = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dist");
+    let mut command = Command::new(nodeimg());
+    command.arg("build").arg(checkout().join(format!("profiles/{profile}.toml"))).current_dir(checkout());
+    match from_environment("NODEIMG_TEST_LOCKS").map(|d| d.join(format!("{profile}.lock"))) {
+        Some(renewed) if renewed.is_file() => command.arg("--lock-file").arg(renewed),
+        _ => command.arg("--locked"),
+    };
+    good(command.arg("--out").arg(&dist), "build");
+    dist.join(profile).join("root.img")
+}
+
+/// The profile of control planes, and of a lab's nodes unless said otherwise.
+const CONTROL_PLANE: &str = "cplane";
 
 /// A lab of these nodes with the image of `profiles/cplane.toml`, each with its seed; a node without one has none.
 pub fn lab(seeds: &Seeds, nodes: &[&str]) -> Lab {
@@ -229,9 +258,20 @@ pub fn lab_of(seeds: &Seeds, machines: &[(&str, &str)]) -> Lab {
         let spec = NodeSpec::new(*machine, seeds.of(node));
         if seeds.of(node).is_dir() { spec } else { NodeSpec { seed: None, ..spec } }
     };
-    let nodes = machines.iter().map(node).collect();
+    lab_with(machines.iter().map(node).collect())
+}
+
+/// Control planes, and machines with images of other profiles, each with its seed: name and profile.
+pub fn lab_of_roles(seeds: &Seeds, nodes: &[&str], others: &[(&str, &str)]) -> Lab {
+    let of = |name: &str| NodeSpec::new(name, seeds.of(name));
+    let others = others.iter().map(|(name, profile)| of(name).with_image(root_image(profile)));
+    lab_with(nodes.iter().map(|n| of(n)).chain(others).collect())
+}
+
+/// A lab of these machines.
+pub fn lab_with(nodes: Vec<NodeSpec>) -> Lab {
     let spec = LabSpec {
-        root_image: root_image(),
+        root_image: root_image(CONTROL_PLANE),
         nodeinit: from_environment("NODEIMG_LAB_NODEINIT"),
         folder: from_environment("NODEIMG_LAB_FOLDER").unwrap_or_else(|| "/dev/shm/nodeimg-lab".into()),
         nodes,

@@ -3,6 +3,7 @@
 use super::files;
 use super::https::{Https, Identity, Method};
 use nodeimg_init_core::etcd_gateway::{self as gateway, MemberList, Status};
+use nodeimg_init_core::formation::ClusterRecord;
 use nodeimg_init_core::pki;
 use std::net::IpAddr;
 use std::path::Path;
@@ -73,6 +74,25 @@ impl Etcd {
     /// Removes a member.
     pub fn remove(&self, through: IpAddr, id: u64) -> Result<(), String> {
         self.change(through, gateway::MEMBER_REMOVE, &gateway::member(id))
+    }
+
+    /// The cluster's record, read through the quorum; `None`: there is none.
+    pub fn record(&self, through: IpAddr) -> Result<Option<ClusterRecord>, String> {
+        let answer =
+            self.ask(&gateway::client_url(through), gateway::RANGE, &gateway::range(gateway::RECORD_KEY))?;
+        let Some(kept) = gateway::kept(&answer).map_err(|e| e.to_string())? else { return Ok(None) };
+        let record = ClusterRecord::from_json(&kept.value)
+            .map_err(|_| format!("the key {} does not hold what nodeimg writes", gateway::RECORD_KEY))?;
+        Ok(Some(record.at_version(kept.revision.to_string())))
+    }
+
+    /// Writes it, unless it has changed since it was read (`false`).
+    pub fn write_record(&self, through: IpAddr, record: &ClusterRecord) -> Result<bool, String> {
+        let revision = record.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0);
+        let json = record.to_json().map_err(|e| e.to_string())?;
+        let body = gateway::put_if_unchanged(gateway::RECORD_KEY, &json, revision);
+        let answer = self.ask(&gateway::client_url(through), gateway::TXN, &body)?;
+        gateway::was_put(&answer).map_err(|e| e.to_string())
     }
 
     fn change(&self, through: IpAddr, path: &str, body: &str) -> Result<(), String> {

@@ -7,6 +7,7 @@ use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
 use nodeimg_init_core::etcd_gateway as gateway;
 use nodeimg_init_core::formation::Event;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,11 @@ fn fault(object: String, cause: String) -> Fault {
         cause,
         help: "look at the consoles of the etcd nodes and at /var/log/pods (etcd)".into(),
     }
+}
+
+/// A member that does not do what it is asked.
+pub fn fault_at(address: IpAddr, cause: String) -> Fault {
+    fault(gateway::client_url(address), cause)
 }
 
 /// Whether the own etcd serves: it knows a leader and has nothing to complain of.
@@ -56,6 +62,7 @@ pub fn await_etcd(f: &Formation<'_>) -> Event {
             break;
         }
     }
+    f.reporter.ready(false);
     Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD)))
 }
 

@@ -9,8 +9,10 @@ use super::api::Api;
 use super::https::{Https, Identity};
 use super::{Formation, files, phases, records};
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::image::Role;
 use nodeimg_init_core::formation::Event;
 use nodeimg_init_core::kubeadm::{self, Discovery};
+use nodeimg_init_core::node_config::NodeConfig;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -85,15 +87,56 @@ fn way(f: &Formation<'_>) -> Result<Way, Shut> {
         help: "make the node's seed again with \"nodeimg cluster seed DIR NAME\"",
         patience: Duration::ZERO,
     };
-    let join = f.config.join.as_ref().ok_or_else(|| seed("the seed has no nodeimg.join"))?;
     let address = reachable(f)?;
-    let own = files::text(KUBELET_CERTIFICATE, MAX_BYTES).ok();
+    let (api, by_token) = api_at(&f.config, address).map_err(|cause| seed(&cause))?;
+    if by_token && f.memory.opened.get().is_some() {
+        // A kubelet that runs finds it when its own certificate is over.
+        let _ = can_join_again(f);
+    }
+    Ok(Way { api, by_token })
+}
+
+/// The API server at one of the endpoint's addresses, as this node may ask it: with its kubelet's certificate, or by the
+/// seed's token (`true`) while there is none, or none that is still good.
+pub fn api_at(config: &NodeConfig, address: SocketAddr) -> Result<(Api, bool), String> {
+    let join = config.join.as_ref().ok_or("the seed has no nodeimg.join")?;
+    let own = certificate();
     let (identity, by_token) = match &own {
         Some(pem) => (Identity::Certificate(pem.as_bytes(), pem.as_bytes()), false),
         None => (Identity::Token(&join.token.token), true),
     };
-    let https = Https::at(join.ca.as_bytes(), identity, LIMIT, Some(address)).map_err(|e| seed(&e))?;
-    Ok(Way { api: Api::through(https, format!("https://{}", f.config.endpoint_text())), by_token })
+    let https = Https::at(join.ca.as_bytes(), identity, LIMIT, Some(address))?;
+    Ok((Api::through(https, format!("https://{}", config.endpoint_text())), by_token))
+}
+
+/// The kubelet's own certificate, while it is good.
+fn certificate() -> Option<String> {
+    let pem = files::text(KUBELET_CERTIFICATE, MAX_BYTES).ok()?;
+    (kubeadm::client_certificate_end(&pem)? > crate::clock::system()).then_some(pem)
+}
+
+/// Puts right what the kubelet needs to reach the cluster, before it starts and when its certificate is over: a kubelet.conf
+/// that a power cut has torn is written again (the kubelet syncs nothing), and one without a good certificate gets its
+/// bootstrap file back, to join again by the seed's token.
+pub fn can_join_again(f: &Formation<'_>) -> Result<(), Fault> {
+    let (Role::Worker, Some(join)) = (f.config.role.value, &f.config.join) else { return Ok(()) };
+    let failed = |e: kubeadm::NotRendered| phases::failed("kubelet.conf", e.to_string());
+    let has = |file: &str, word: &str| -> Result<bool, Fault> {
+        Ok(String::from_utf8_lossy(&files::read(file, MAX_BYTES)?.unwrap_or_default()).contains(word))
+    };
+    if certificate().is_some() {
+        if has(phases::KUBELET_CONF, KUBELET_CERTIFICATE)? {
+            return Ok(());
+        }
+        let text = kubeadm::kubelet_kubeconfig(&f.config, KUBELET_CERTIFICATE).map_err(failed)?;
+        return files::write(phases::KUBELET_CONF, text.as_bytes(), 0o600);
+    }
+    if has(phases::BOOTSTRAP_KUBELET_CONF, &join.token.token)? {
+        return Ok(());
+    }
+    let text = kubeadm::discovery_kubeconfig(&f.config).map_err(failed)?;
+    f.reporter.line("the kubelet has no good certificate: it joins again by the seed's token");
+    files::write(phases::BOOTSTRAP_KUBELET_CONF, text.as_bytes(), 0o600)
 }
 
 /// The first address of the endpoint that takes a connection.
@@ -108,10 +151,15 @@ fn reachable(f: &Formation<'_>) -> Result<SocketAddr, Shut> {
             patience: Duration::from_secs(10),
         })?;
     }
+    let addresses: Vec<_> =
+        addresses.into_iter().map(|address| SocketAddr::new(address, endpoint.port.value)).collect();
+    if let Some(door) = &*f.memory.door.borrow() {
+        door.leads_to(addresses.clone());
+    }
     let mut refused = Vec::new();
     let mut silent = Vec::new();
-    for address in addresses {
-        let at = SocketAddr::new(address, endpoint.port.value);
+    for at in addresses {
+        let address = at.ip();
         match TcpStream::connect_timeout(&at, CONNECT) {
             Ok(_) => return Ok(at),
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => refused.push(address.to_string()),
@@ -217,12 +265,15 @@ pub fn render_kubelet(f: &Formation<'_>) -> Result<(), Fault> {
     phases::sync()
 }
 
-/// The kubelet has its own certificate: the token goes.
-pub fn forget_token() -> Result<(), Fault> {
-    if Path::new(KUBELET_CERTIFICATE).exists() {
-        files::remove(phases::BOOTSTRAP_KUBELET_CONF)?;
+/// A certificate that the kubelet got is made durable, which the kubelet leaves to chance; then the token goes.
+pub fn keep_certificate(f: &Formation<'_>) -> Result<(), Fault> {
+    let Some(end) = certificate().as_deref().and_then(kubeadm::client_certificate_end) else { return Ok(()) };
+    if f.config.role.value != Role::Worker || f.memory.durable.get() == Some(end) {
+        return Ok(());
     }
-    Ok(())
+    phases::sync()?;
+    f.memory.durable.set(Some(end));
+    files::remove(phases::BOOTSTRAP_KUBELET_CONF)
 }
 
 /// The address by which this node reaches the endpoint: the one that it is known by, where the seed names none.

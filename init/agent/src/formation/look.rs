@@ -6,6 +6,7 @@ use super::etcd::Etcd;
 use super::{Formation, phases, records};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::Fault;
+use nodeimg_contract::image::Role;
 use nodeimg_contract::peer::PORT;
 use nodeimg_init_core::etcd_gateway::{self as gateway, CLIENT_PORT, MemberList, PEER_PORT};
 use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen, QUIET, Silence};
@@ -46,7 +47,12 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
     let (through, list) = first(candidates(f), |address| etcd.members(address))?;
     let members = with_health(&etcd, &list);
     let others = members.iter().filter(|m| !m.learner && m.healthy && Some(m.address) != f.config.address);
-    let (server, (record, node, version)) = first(others.map(|m| m.address), |address| at_api(f, address))?;
+    let (server, (record, node, version)) =
+        first(others.map(|m| m.address), |address| match f.config.role.value {
+            // Where no API server runs nothing is known of Nodes and versions.
+            Role::Etcd => etcd.record(address).map(|r| (r, NodeSeen::Absent, f.image.kubernetes.clone())),
+            _ => at_api(f, address),
+        })?;
     if let Some(record) = &record {
         f.desk.watches(record);
     }

@@ -7,7 +7,7 @@ use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
 use nodeimg_init_core::etcd_gateway::CLIENT_PORT;
 use nodeimg_init_core::formation::{
-    Action, EtcdData, EtcdStart, Event, GivingUp, Listed, Record, RecordFile,
+    Action, EtcdData, EtcdStart, Event, GivingUp, Listed, NodeRecord, Record, RecordFile,
 };
 use nodeimg_init_core::kubeadm;
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ const TRY_PAUSE: Duration = Duration::from_secs(2);
 /// Does one action, and says what came of it. An own API server that does not answer any more is waited for anew: why it
 /// does not is the machine's question.
 pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
-    let asks_own_api = f.config.role.value == Role::ControlPlane
+    let asks_own_api = matches!(f.config.role.value, Role::ControlPlane | Role::Etcd)
         && f.memory.way.get().is_none()
         && matches!(action, Action::ReadClusterRecord | Action::HoldLease | Action::WriteClusterRecord(_));
     if !asks_own_api {
@@ -53,6 +53,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         }
         Action::WriteNodeRecord(node) => {
             records::write_node_record(node)?;
+            remember_node(f, &RecordFile::Good(node.clone()));
             Event::NodeRecordWritten(node.clone())
         }
         Action::AskPeers => Event::PeersAnswered(f.desk.ask_all(&others(f))),
@@ -71,6 +72,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         }
         Action::OpenGate(_) => {
             prepare::before_the_kubelet(f)?;
+            guest::can_join_again(f)?;
             f.memory.opened.set(Some(crate::clock::system()));
             f.host.start_kubelet(kubelet_arguments(f))?;
             f.reporter.milestone(milestone::KUBELET);
@@ -94,7 +96,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             event
         }
         Action::ReadClusterRecord => match f.config.role.value {
-            Role::ControlPlane => Event::ClusterRecordRead(records::read_cluster_record(f)?),
+            Role::ControlPlane | Role::Etcd => Event::ClusterRecordRead(records::read_cluster_record(f)?),
             _ => guest::read_cluster_record(f),
         },
         Action::WriteClusterRecord(record) => records::write_cluster_record(f, record)?,
@@ -120,7 +122,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         }
         Action::AwaitNode => {
             nodes::await_ready(f, f.memory.opened.get())?;
-            guest::forget_token()?;
+            guest::keep_certificate(f)?;
             Event::NodeReady
         }
         Action::RenderKubelet => {
@@ -146,6 +148,15 @@ fn kubelet_arguments(f: &Formation<'_>) -> Vec<String> {
 pub fn remember(f: &Formation<'_>, record: &RecordFile<Record>) {
     if let RecordFile::Good(record) = record {
         *f.memory.incarnation.borrow_mut() = Some(record.incarnation().clone());
+    }
+}
+
+/// The node record is on the disk: a worker's door leads into its cluster alone.
+pub fn remember_node(f: &Formation<'_>, node: &RecordFile<NodeRecord>) {
+    if let (RecordFile::Good(node), Some(door)) = (node, &*f.memory.door.borrow())
+        && let Some(birth) = node.birth()
+    {
+        door.belongs_to(birth.clone());
     }
 }
 

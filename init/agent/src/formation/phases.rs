@@ -20,7 +20,8 @@ pub const SUPER_ADMIN: &str = "/etc/kubernetes/super-admin.conf";
 const KUBERNETES: &str = "/etc/kubernetes";
 /// The kubelet's credentials until it has its own.
 pub const BOOTSTRAP_KUBELET_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
-const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+/// The kubelet's own.
+pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 const ETCD_MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
 const KUBELET: &str = "/var/lib/kubelet";
 /// Configuration files of this boot, mode 0600.
@@ -49,7 +50,13 @@ pub fn render(f: &Formation<'_>, start: &EtcdStart) -> Result<(), Fault> {
     };
     if f.config.role.value == Role::Etcd {
         let object = "kubeadm certs, etcd";
-        run(f, object, kubeadm::etcd_arguments, variant, LOCAL_LIMIT)?;
+        run(
+            f,
+            object,
+            |file| kubeadm::etcd_arguments(&[Phase::Certs, Phase::Etcd], file),
+            variant,
+            LOCAL_LIMIT,
+        )?;
         let kubelet = kubeadm::kubelet_configuration(&f.config).map_err(|e| failed(object, e.to_string()))?;
         files::folder(KUBELET, 0o700)?;
         files::write(kubeadm::KUBELET_CONFIG, for_this_machine(kubelet).as_bytes(), 0o600)?;
@@ -78,7 +85,12 @@ pub fn credentials(f: &Formation<'_>) -> Result<(), Fault> {
     }
     clear()?;
     authorities(f)?;
-    init(f, &[Phase::Certs, Phase::Kubeconfig], Variant::WithoutEtcd, LOCAL_LIMIT)?;
+    if f.config.role.value == Role::Etcd {
+        let certs = |file: &str| kubeadm::etcd_arguments(&[Phase::Certs], file);
+        run(f, "kubeadm certs", certs, Variant::WithoutEtcd, LOCAL_LIMIT)?;
+    } else {
+        init(f, &[Phase::Certs, Phase::Kubeconfig], Variant::WithoutEtcd, LOCAL_LIMIT)?;
+    }
     f.memory.credentials.set(true);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Records: on the etcd file system, on the state partition, in the cluster.
 
 use super::api::{Answer, Api};
+use super::book::Book;
 use super::{Formation, files};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::{Code, Fault};
@@ -113,7 +114,7 @@ fn folder() -> String {
 
 /// The cluster's record; `None`: there is none.
 pub fn read_cluster_record(f: &Formation<'_>) -> Result<Option<ClusterRecord>, Fault> {
-    let record = read_through(&Api::connect(&f.config)?)?;
+    let record = Book::own(&f.config)?.read()?;
     if let Some(record) = &record {
         f.desk.watches(record);
     }
@@ -139,13 +140,13 @@ pub fn parse(answer: &Answer) -> Result<Option<ClusterRecord>, Fault> {
     }
 }
 
-/// Creates the record, or replaces the one that was read; a joining node does so through a member's API server.
+/// Creates the record, or replaces the one that was read; a joining node does so through a member.
 pub fn write_cluster_record(f: &Formation<'_>, record: &ClusterRecord) -> Result<Event, Fault> {
-    let api = match f.memory.way.get() {
-        Some(way) => Api::at(&f.config, way.api)?,
-        None => Api::connect(&f.config)?,
+    let book = match f.memory.way.get() {
+        Some(way) => Book::through(&f.config, way)?,
+        None => Book::own(&f.config)?,
     };
-    Ok(if write_through(&api, record)? {
+    Ok(if book.write(record)? {
         Event::ClusterRecordWritten(record.clone())
     } else {
         Event::ClusterRecordConflict

@@ -1,7 +1,7 @@
 //! What a steady node goes on doing: it looks at itself, and hears of its peers.
 
-use super::api::Api;
-use super::{Desk, Formation, external, nodes, perform, records, tokens};
+use super::book::Book;
+use super::{Desk, Formation, external, guest, nodes, perform, roles, tokens};
 use nodeimg_init_core::formation::{Kind, Seeded};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::collections::BTreeMap;
@@ -23,12 +23,18 @@ pub fn round(f: &Formation<'_>) -> bool {
     match Seeded::new(&f.config, &[]).kind {
         Kind::Etcd => external::look(f),
         Kind::Lb => {}
-        Kind::Worker => nodes::look(f),
+        Kind::Worker => {
+            nodes::look(f);
+            if let Err(fault) = guest::keep_certificate(f) {
+                f.reporter.fault(fault);
+            }
+        }
         Kind::StackedControlPlane | Kind::ExternalControlPlane => {
             nodes::look(f);
             let rounds = f.memory.rounds.get();
             f.memory.rounds.set(rounds.wrapping_add(1));
             // An API server that does not answer is told by the look.
+            let _ = roles::keep(f);
             if rounds.is_multiple_of(TOKENS) {
                 let _ = tokens::keep(f);
             }
@@ -49,7 +55,7 @@ pub fn contacts(f: &Formation<'_>) {
         perform::others(f).into_iter().map(|n| (n.name, n.address)).collect();
     let asks = move || {
         loop {
-            hear(&desk, &config, kind, &listed);
+            hear(&desk, &config, &listed);
             std::thread::sleep(CONTACT);
         }
     };
@@ -58,11 +64,9 @@ pub fn contacts(f: &Formation<'_>) {
     }
 }
 
-fn hear(desk: &Desk, config: &NodeConfig, kind: Kind, listed: &BTreeMap<String, IpAddr>) {
+fn hear(desk: &Desk, config: &NodeConfig, listed: &BTreeMap<String, IpAddr>) {
     let mut all = listed.clone();
-    if kind.has_api()
-        && let Ok(Some(record)) = Api::connect(config).and_then(|api| records::read_through(&api))
-    {
+    if let Ok(Some(record)) = Book::own(config).and_then(|book| book.read()) {
         desk.watches(&record);
         let own = config.name.value.as_str();
         let others = record.members().iter().filter(|(name, _)| *name != own);

@@ -50,6 +50,8 @@ impl ClusterStep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterRecord {
     birth: BirthId,
+    /// Births whose place this one took, the oldest first: recoveries by an operator.
+    formerly: Vec<BirthId>,
     done: BTreeSet<String>,
     members: BTreeMap<String, RecordedMember>,
     /// Where the API's object stood when it was read: a write of something older is refused by the API server.
@@ -96,6 +98,8 @@ struct Metadata {
 struct Data {
     schema: String,
     birth: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    formerly: String,
     done: String,
     members: String,
 }
@@ -115,6 +119,7 @@ impl ClusterRecord {
         };
         Self {
             birth,
+            formerly: Vec::new(),
             done: BTreeSet::new(),
             members: participants.iter().map(member).collect(),
             resource_version: None,
@@ -122,7 +127,9 @@ impl ClusterRecord {
     }
     /// The record of a cluster that goes on under a birth of its own: what was done stays done.
     pub(super) fn reborn(&self, birth: BirthId, participants: &[Participant]) -> Self {
+        let formerly = self.formerly.iter().chain([&self.birth]).cloned().collect();
         Self {
+            formerly,
             done: self.done.clone(),
             resource_version: self.resource_version.clone(),
             ..Self::new(birth, participants)
@@ -177,6 +184,10 @@ impl ClusterRecord {
     pub fn birth(&self) -> &BirthId {
         &self.birth
     }
+    /// Whether this cluster went on from that birth: an operator recovered it.
+    pub fn goes_on_from(&self, birth: &BirthId) -> bool {
+        self.formerly.contains(birth)
+    }
     /// Whether a step was done.
     pub fn has(&self, step: &ClusterStep) -> bool {
         self.done.contains(&step.text())
@@ -198,6 +209,7 @@ impl ClusterRecord {
             data: Data {
                 schema: SCHEMA.into(),
                 birth: self.birth.0.clone(),
+                formerly: self.formerly.iter().map(|b| b.0.as_str()).collect::<Vec<_>>().join("\n"),
                 done: self.done.iter().cloned().collect::<Vec<_>>().join("\n"),
                 members: serde_json::to_string(&self.members).map_err(|_| BadClusterRecord)?,
             },
@@ -213,6 +225,7 @@ impl ClusterRecord {
         }
         Ok(Self {
             birth: BirthId(map.data.birth),
+            formerly: map.data.formerly.lines().map(|b| BirthId(b.to_owned())).collect(),
             done: map.data.done.lines().map(str::to_owned).collect(),
             members: serde_json::from_str(&map.data.members).map_err(|_| BadClusterRecord)?,
             resource_version: map.metadata.resource_version,

@@ -26,6 +26,12 @@ impl Guest<'_> {
             Err(look) => return Ok(look),
         };
         let Some(node) = pinned else { return Ok(Action::WriteNodeRecord(NodeRecord::pin_birth(found))) };
+        if let (Some(own), Some(Some(cluster))) = (node.birth(), &self.run.cluster)
+            && self.seeded.kind != Kind::ExternalControlPlane
+            && cluster.goes_on_from(own)
+        {
+            return Ok(Action::WriteNodeRecord(node.goes_on_as(found)));
+        }
         if node.birth() != Some(&found) {
             if self.run.gate_open {
                 return Ok(Action::CloseGate);

@@ -3,7 +3,7 @@
 use super::agreement::{self, Agreement};
 use super::machine::{Disks, EtcdStart, Look, Run};
 use super::membership::{ClusterView, Membership, membership};
-use super::once::once_per_cluster;
+use super::once::{kept_by_etcd, once_per_cluster};
 use super::record::{BadRecord, RecordFile};
 use super::rules::Rules;
 use super::wait::Wait;
@@ -341,10 +341,10 @@ impl Member<'_> {
         birth: &BirthId,
         participants: &[Participant],
     ) -> Result<Action, Refusal> {
-        if self.seeded.kind == Kind::Etcd {
-            return Ok(Action::Steady);
-        }
         let recovered = record.recovered_from().map(|from| (from, participants));
+        if self.seeded.kind == Kind::Etcd {
+            return kept_by_etcd(self.run, birth, participants, recovered);
+        }
         once_per_cluster(self.seeded, self.run, node, birth, participants, recovered)
     }
 }

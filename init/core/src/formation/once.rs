@@ -20,14 +20,9 @@ pub(super) fn once_per_cluster(
         Some(cluster) => cluster,
     };
     if let Some(cluster) = cluster
-        && cluster.birth() != birth
+        && let Some(action) = of_this_birth(cluster, birth, recovered)?
     {
-        return match recovered {
-            Some((from, alone)) if cluster.birth() == from => {
-                Ok(Action::WriteClusterRecord(cluster.reborn(birth.clone(), alone)))
-            }
-            _ => Err(Refusal::another_birth(cluster.birth(), birth)),
-        };
+        return Ok(action);
     }
     let pending = cluster.as_ref().map(|c| c.pending(seeded));
     let to_do = pending.as_ref().is_none_or(|p| !p.is_empty()) || !run.unrecorded.is_empty();
@@ -69,6 +64,37 @@ pub(super) fn once_per_cluster(
     } else {
         Action::Steady
     })
+}
+
+/// What a node of an etcd of its own does once its etcd serves: the cluster's record is in etcd itself, and whichever
+/// participant finds none writes the birth's. Later looks go on: a record of another birth is told.
+pub(super) fn kept_by_etcd(
+    run: &Run,
+    birth: &BirthId,
+    participants: &[Participant],
+    recovered: Option<(&BirthId, &[Participant])>,
+) -> Result<Action, Refusal> {
+    Ok(match &run.cluster {
+        None => Action::ReadClusterRecord,
+        Some(None) if participants.is_empty() => Action::Wait(Wait::ClusterRecord),
+        Some(None) => Action::WriteClusterRecord(ClusterRecord::new(birth.clone(), participants)),
+        Some(Some(cluster)) => of_this_birth(cluster, birth, recovered)?.unwrap_or(Action::Steady),
+    })
+}
+
+/// The record belongs to this birth; or it is written as the record of the birth that took its place.
+fn of_this_birth(
+    cluster: &ClusterRecord,
+    birth: &BirthId,
+    recovered: Option<(&BirthId, &[Participant])>,
+) -> Result<Option<Action>, Refusal> {
+    match recovered {
+        _ if cluster.birth() == birth => Ok(None),
+        Some((from, alone)) if cluster.birth() == from => {
+            Ok(Some(Action::WriteClusterRecord(cluster.reborn(birth.clone(), alone))))
+        }
+        _ => Err(Refusal::another_birth(cluster.birth(), birth)),
+    }
 }
 
 /// kubeadm's phases go together, in one process; everything else one by one.

@@ -214,6 +214,12 @@ impl NodeRecord {
     pub(super) fn pin_birth(birth: BirthId) -> Self {
         Self { schema: SCHEMA, birth: Some(birth), ..Self::default() }
     }
+    /// The cluster goes on under another birth: what was done for the one before holds.
+    pub(super) fn goes_on_as(&self, birth: BirthId) -> Self {
+        let moved = |done: &Option<BirthId>| done.as_ref().map(|_| birth.clone());
+        let (rendered, finished) = (moved(&self.rendered), moved(&self.finished));
+        Self { birth: Some(birth), rendered, finished, ..self.clone() }
+    }
     pub(super) fn with_rendered(&self, birth: BirthId) -> Self {
         Self { rendered: Some(birth), ..self.clone() }
     }

@@ -128,17 +128,27 @@ pub fn join_configuration(
 /// The kubeconfig of [`Discovery::File`]: the endpoint, its CA, and the bootstrap token (kubeadm refuses one without a
 /// user).
 pub fn discovery_kubeconfig(config: &NodeConfig) -> Result<String, NotRendered> {
+    let token = &join(config)?.token.token;
+    kubeconfig(config, "bootstrap", &format!("token: \"{token}\""))
+}
+
+/// The kubeconfig of a kubelet whose certificate and key lie in one file, as the kubelet writes it when it has joined.
+pub fn kubelet_kubeconfig(config: &NodeConfig, certificate: &str) -> Result<String, NotRendered> {
+    let user = format!("client-certificate: \"{certificate}\"\n    client-key: \"{certificate}\"");
+    kubeconfig(config, "kubelet", &user)
+}
+
+fn kubeconfig(config: &NodeConfig, user: &str, credentials: &str) -> Result<String, NotRendered> {
     let join = join(config)?;
     let ca = base64::engine::general_purpose::STANDARD.encode(join.ca.as_bytes());
     // Names and the token were checked to be plain; base64 is.
     Ok(format!(
         "apiVersion: v1\nkind: Config\n\
          clusters:\n- name: \"{name}\"\n  cluster:\n    certificate-authority-data: \"{ca}\"\n    server: \"https://{endpoint}\"\n\
-         contexts:\n- name: \"{name}\"\n  context:\n    cluster: \"{name}\"\n    user: \"bootstrap\"\n\
-         current-context: \"{name}\"\nusers:\n- name: \"bootstrap\"\n  user:\n    token: \"{token}\"\n",
+         contexts:\n- name: \"{name}\"\n  context:\n    cluster: \"{name}\"\n    user: \"{user}\"\n\
+         current-context: \"{name}\"\nusers:\n- name: \"{user}\"\n  user:\n    {credentials}\n",
         name = config.cluster.value,
         endpoint = config.endpoint_text(),
-        token = join.token.token,
     ))
 }
 

@@ -78,7 +78,7 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
     let kubernetes = d.kubernetes(&ours.kubernetes, lists.as_ref(), &ours.endpoint.addresses, facts);
     let formation = d.formation(ours.role, ours.formation.as_ref(), lists.as_ref());
     let credentials = d.credentials(ours, name.as_ref().map(|n| n.as_str()), lists.as_ref());
-    let node = d.node_settings(&ours.node);
+    let node = d.node_settings(&ours.node, ours.role);
     d.disk(ours);
     let ntp_servers = d.ntp(seed, facts);
     let dns_servers: Vec<_> =

@@ -4,6 +4,7 @@
 //! `kubernetes.io` a kubelet may give itself: kubelet `apis/well_known_labels.go`); kubectl's form of a taint.
 
 use super::decide::Decision;
+use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::NodeSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +17,12 @@ const MAX_KUBELET_BYTES: usize = 16 << 10;
 
 /// Prefix of the labels that say a role. The kubelet refuses to set them: a control plane does.
 pub const ROLE_LABEL: &str = "node-role.kubernetes.io/";
+
+/// The role label of a worker. Every worker gets it, from a control plane.
+pub const WORKER_LABEL: &str = "node-role.kubernetes.io/worker";
+
+/// The label by which a kubelet says which role its image has.
+pub const NODEIMG_ROLE: &str = "nodeimg/role";
 
 /// Labels below `kubernetes.io` that a kubelet may set itself.
 const KUBELET_LABELS: &[&str] = &[
@@ -156,7 +163,7 @@ impl NodeSpec {
 }
 
 impl Decision {
-    pub(super) fn node_settings(&mut self, said: &NodeSettings) -> NodeSpec {
+    pub(super) fn node_settings(&mut self, said: &NodeSettings, role: Role) -> NodeSpec {
         let mut spec = NodeSpec { node_ip: said.node_ip, ..NodeSpec::default() };
         if said.labels.len() > MAX_LABELS || said.taints.len() > MAX_TAINTS {
             let cause = format!("more than {MAX_LABELS} labels or {MAX_TAINTS} taints");
@@ -164,7 +171,7 @@ impl Decision {
         }
         for (key, value) in said.labels.iter().take(MAX_LABELS) {
             let field = format!("nodeimg.node.labels[{}]", shown(key));
-            match qualified_name(key).and_then(|()| label_value(value)).and_then(|()| may_be_set(key)) {
+            match qualified_name(key).and_then(|()| label_value(value)).and_then(|()| may_be_set(key, role)) {
                 Ok(()) => {
                     spec.labels.insert(key.clone(), value.clone());
                 }
@@ -244,9 +251,16 @@ fn label_value(text: &str) -> Result<(), &'static str> {
     }
 }
 
-fn may_be_set(key: &str) -> Result<(), &'static str> {
+fn may_be_set(key: &str, role: Role) -> Result<(), &'static str> {
     if KUBELETS_OWN.contains(&key) {
         return Err("the kubelet sets it itself");
+    }
+    if key == NODEIMG_ROLE {
+        return Err("nodeimg sets it itself");
+    }
+    // A worker's own word must never make more of it: pods with secrets are placed by such labels.
+    if role != Role::ControlPlane && key.starts_with(ROLE_LABEL) && key != WORKER_LABEL {
+        return Err("a worker cannot give itself a role; an administrator sets this label with kubectl");
     }
     if key.starts_with(ROLE_LABEL) || KUBELET_LABELS.contains(&key) {
         return Ok(());
@@ -292,7 +306,8 @@ mod tests {
             "node-role.kubernetes.io/worker",
             "my.kubelet.kubernetes.io/x",
         ] {
-            assert_eq!(qualified_name(good).and_then(|()| may_be_set(good)), Ok(()), "{good}");
+            let may = |role| qualified_name(good).and_then(|()| may_be_set(good, role));
+            assert_eq!((may(Role::Worker), may(Role::ControlPlane)), (Ok(()), Ok(())), "{good}");
         }
         for bad in [
             "kubernetes.io/hostname",
@@ -303,9 +318,13 @@ mod tests {
             "Example.com/a",
             "",
             "a/",
+            "nodeimg/role",
+            "node-role.kubernetes.io/control-plane",
+            "node-role.kubernetes.io/gpu",
         ] {
-            assert!(qualified_name(bad).and_then(|()| may_be_set(bad)).is_err(), "{bad}");
+            assert!(qualified_name(bad).and_then(|()| may_be_set(bad, Role::Worker)).is_err(), "{bad}");
         }
+        assert_eq!(may_be_set("node-role.kubernetes.io/gpu", Role::ControlPlane), Ok(()));
         assert!(
             label_value("").is_ok() && label_value("-a").is_err() && label_value(&"a".repeat(64)).is_err()
         );

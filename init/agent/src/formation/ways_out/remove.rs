@@ -1,6 +1,7 @@
 //! A dead member is removed from a healthy control plane: etcd's list, the cluster's record, the Node object.
 
 use super::super::api::{Api, Method};
+use super::super::book::Book;
 use super::super::etcd::Etcd;
 use super::super::records;
 use super::{config, refused};
@@ -25,8 +26,8 @@ pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
             "etcd of this node says: {why}; if its majority is lost for good, there is \"nodeinit recover\""
         ))
     })?;
-    let api = Api::connect(&config)?;
-    let recorded = records::read_through(&api)?;
+    let book = Book::own(&config)?;
+    let recorded = book.read()?;
     let address = recorded.as_ref().and_then(|r| r.members().get(name)).map(|m| m.address);
     let mut done = Vec::new();
     let is_it = |m: &&nodeimg_init_core::etcd_gateway::Member| m.name == name || Some(m.address) == address;
@@ -45,10 +46,12 @@ pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
         etcd.remove(own, member.id).map_err(|why| refused(format!("etcd says: {why}")))?;
         done.push(format!("etcd's member {:x} ({name}) is removed", member.id));
     }
-    if forget(&api, name)? {
-        done.push(format!("{name} is no more in ConfigMap kube-public/nodeimg"));
+    if forget(&book, name)? {
+        done.push(format!("{name} is no more in the cluster's record"));
     }
-    if delete_node(&api, name)? {
+    if let Book::Api(api) = &book
+        && delete_node(api, name)?
+    {
         done.push(format!("Node {name} is deleted"));
     }
     if done.is_empty() {
@@ -58,20 +61,20 @@ pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
 }
 
 /// Takes a name out of the cluster's record.
-pub fn forget(api: &Api, name: &str) -> Result<bool, Fault> {
+pub fn forget(book: &Book, name: &str) -> Result<bool, Fault> {
     for _ in 0..TRIES {
-        let Some(record) = records::read_through(api)? else { return Ok(false) };
+        let Some(record) = book.read()? else { return Ok(false) };
         if !record.members().contains_key(name) {
             return Ok(false);
         }
-        if records::write_through(api, &record.without_member(name))? {
+        if book.write(&record.without_member(name))? {
             return Ok(true);
         }
     }
     // An etcd member may be removed by now: this is no refusal.
     Err(Fault {
         code: Code::JoinBlocked,
-        object: "ConfigMap kube-public/nodeimg".into(),
+        object: "the cluster's record".into(),
         cause: format!("somebody else wrote it {TRIES} times in between"),
         help: "run the command again: what is done already is passed over".into(),
     })

@@ -2,6 +2,7 @@
 //! state cleared at the next boot. What cannot be done because nobody answers is said and passed over: the node leaves.
 
 use super::super::api::Api;
+use super::super::book::Book;
 use super::super::etcd::Etcd;
 use super::super::phases::ADMIN;
 use super::{Request, config, refused, remove};
@@ -52,7 +53,10 @@ fn leave(config: &NodeConfig, api: &Api) -> Vec<String> {
         Err(fault) => format!("{what}: {}", fault.cause),
     };
     vec![
-        told("ConfigMap kube-public/nodeimg without this node", remove::forget(api, name)),
+        told(
+            "ConfigMap kube-public/nodeimg without this node",
+            remove::forget(&Book::Api(api.clone()), name),
+        ),
         told("Node deleted", remove::delete_node(api, name)),
     ]
 }

@@ -442,6 +442,53 @@ fn a_worker_pins_the_birth_and_leaves_another_ones_cluster_alone() {
 }
 
 #[test]
+fn an_etcd_node_writes_the_record_that_etcd_keeps_once() {
+    let etcd = Seeded { kind: Kind::Etcd, steps: Vec::new(), ..seeded(0) };
+    let x = birth(Method::Quorum, &[(0, 1), (1, 2), (2, 3)]);
+    let record = Record::blank(incarnation(1)).promise(x.clone()).and_then(|r| r.start()).expect("started");
+    let pin = RecordFile::Good(NodeRecord::pin(incarnation(1)));
+    let mut node = Node::boot(etcd, RecordFile::Good(record), pin, EtcdData::Absent);
+    for event in [Event::Rendered, Event::GateOpened, Event::ApiReady] {
+        node.hear(event);
+        node.write();
+    }
+    assert_eq!(node.action, Action::ReadClusterRecord);
+    node.hear(Event::ClusterRecordRead(None));
+    let Action::WriteClusterRecord(first) = node.action.clone() else { panic!("{:?}", node.action) };
+    assert_eq!((first.birth(), first.members().len(), first.resource_version()), (&x.id(), 3, None));
+    node.hear(Event::ClusterRecordConflict);
+    assert_eq!(node.action, Action::ReadClusterRecord, "another node was quicker");
+    node.hear(Event::ClusterRecordRead(Some(first)));
+    assert_eq!(node.action, Action::Steady);
+    node.tick()
+        .hear(Event::ClusterRecordRead(view(&birth(Method::Quorum, &[(0, 8)]), None, Vec::new()).record));
+    assert!(matches!(&node.action, Action::Refuse(Refusal::AnotherBirth { .. })));
+}
+
+#[test]
+fn a_worker_goes_on_with_its_cluster_after_a_recovery() {
+    let worker = Seeded { kind: Kind::Worker, listed: Vec::new(), permit: None, ..seeded(0) };
+    let before = birth(Method::Quorum, &[(1, 2), (2, 3)]);
+    let after = birth(Method::Recover, &[(1, 9)]);
+    let record = view(&before, None, Vec::new()).record.expect("a record");
+    let mut node = Node::blank(worker);
+    node.hear(Event::ClusterRecordRead(Some(record.clone())));
+    node.write();
+    for event in [Event::Rendered, Event::GateOpened, Event::NodeReady] {
+        node.hear(event);
+        node.write();
+    }
+    assert_eq!(node.action, Action::Steady);
+    let reborn = record.reborn(after.id(), after.participants());
+    let read = ClusterRecord::from_json(&reborn.to_json().expect("JSON")).expect("a record");
+    assert_eq!(read, reborn);
+    node.tick().hear(Event::ClusterRecordRead(Some(read)));
+    assert!(matches!(&node.action, Action::WriteNodeRecord(n) if n.birth() == Some(&after.id())));
+    node.write();
+    assert_eq!(node.action, Action::Steady, "nothing is rendered again, its kubelet goes on");
+}
+
+#[test]
 fn the_survivor_recovers_as_a_birth_of_its_own() {
     let node = lonely(EtcdData::Present);
     let [Action::WriteRecord(joined)] = &step(&node.state, Event::ApiReady, now()).1[..] else { panic!() };

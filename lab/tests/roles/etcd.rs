@@ -1,0 +1,91 @@
+//! etcd on nodes of its own.
+
+use crate::claims::{READY, good, members, one_cluster, read, write};
+use crate::support::{Seeds, lab_of_roles, tell};
+use nodeimg_lab::{Lab, Machine};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const CP: (&str, &str) = ("cp1", "10.77.0.11");
+const ETCD: [(&str, &str); 3] = [("etcd1", "10.77.0.21"), ("etcd2", "10.77.0.22"), ("etcd3", "10.77.0.23")];
+
+/// One control plane, and the first so many of the etcd nodes.
+fn with_etcd(count: usize) -> (Seeds, Lab, Vec<&'static str>) {
+    let of_etcd = || ETCD.iter().take(count);
+    let wishes: Vec<String> = of_etcd().map(|(name, address)| format!("{name}={address}")).collect();
+    let more: Vec<&str> = wishes.iter().flat_map(|w| ["--etcd", w.as_str()]).collect();
+    let seeds = Seeds::with("lab", &[CP], &more);
+    let others: Vec<_> = of_etcd().map(|(name, _)| (*name, "etcd")).collect();
+    let lab = lab_of_roles(&seeds, &["cp1"], &others);
+    (seeds, lab, of_etcd().map(|(name, _)| *name).collect())
+}
+
+/// The record that etcd keeps of itself: member and incarnation of each node.
+fn recorded(lab: &Lab, node: &str) -> serde_json::Value {
+    let text = good(lab.etcdctl(node, &["get", "/nodeimg/cluster", "--print-value-only"]));
+    let map: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    serde_json::from_str(map["data"]["members"].as_str().expect("members")).expect("JSON")
+}
+
+fn every_member_is_recorded(lab: &Lab, etcd: &[&str]) {
+    one_cluster(lab, etcd);
+    let (recorded, records) = (recorded(lab, etcd[0]), good(lab.records()));
+    let names: BTreeSet<&str> = recorded.as_object().expect("a map").keys().map(String::as_str).collect();
+    assert_eq!(names, etcd.iter().copied().collect());
+    for name in etcd {
+        let own = &records[*name].record.as_ref().expect("a record")["incarnation"];
+        assert_eq!(&recorded[*name]["incarnation"], own, "{name}");
+    }
+}
+
+fn forms_and_survives(count: usize) {
+    let (_seeds, lab, etcd) = with_etcd(count);
+    let all: Vec<&str> = etcd.iter().copied().chain(["cp1"]).collect();
+    good(lab.power_on(&all));
+    good(lab.until_ready(&all, READY));
+    all.iter().for_each(|n| tell(&lab, n, "external etcd"));
+    every_member_is_recorded(&lab, &etcd);
+    write(&lab, "cp1", "before the cut");
+    let map = ["get", "configmap", "kubeadm-config", "-n", "kube-system", "-o", "yaml"];
+    let uploaded = good(lab.kubectl("cp1", &map));
+    assert!(uploaded.contains("external:") && uploaded.contains("https://10.77.0.21:2379"), "{uploaded}");
+    assert!(!uploaded.contains("initial-cluster") && !uploaded.contains("dataDir"), "{uploaded}");
+
+    good(lab.power_cut(&all));
+    // The control plane comes first, and waits for its etcd.
+    good(lab.power_on(&["cp1"]));
+    good(lab.power_on(&etcd));
+    good(lab.until_ready(&all, READY));
+    every_member_is_recorded(&lab, &etcd);
+    assert_eq!(read(&lab, "cp1"), "before the cut");
+}
+
+pub fn one_etcd_node() {
+    forms_and_survives(1);
+}
+
+pub fn three_etcd_nodes() {
+    forms_and_survives(3);
+}
+
+pub fn a_wiped_one_comes_back() {
+    let (_seeds, lab, etcd) = with_etcd(3);
+    good(lab.power_on(&["etcd1", "etcd2", "etcd3", "cp1"]));
+    good(lab.until_ready(&["etcd1", "etcd2", "etcd3", "cp1"], READY));
+    write(&lab, "cp1", "before the wipe");
+    let before = members(&lab, "etcd1");
+    good(lab.node("etcd3").power_cut());
+    good(lab.node("etcd3").wipe_disk());
+    good(lab.node("etcd3").power_on());
+    // A minute of silence of the old incarnation, then the join.
+    good(lab.until_ready(&["etcd3"], READY + Duration::from_secs(60)));
+    tell(&lab, "etcd3", "after a wipe");
+    every_member_is_recorded(&lab, &etcd);
+    assert_ne!(members(&lab, "etcd1"), before, "another member");
+    // It holds what the others hold: the cluster goes on with it and one more.
+    good(lab.node("etcd1").power_cut());
+    good(lab.until("an answer through etcd2 and etcd3", READY, || {
+        let get = ["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"];
+        lab.kubectl("cp1", &get).is_ok_and(|value| value == "before the wipe")
+    }));
+}
