@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Random 128-bit id of one preparation of a node's etcd file system, 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,10 +47,16 @@ pub struct Participant {
     pub incarnation: Incarnation,
 }
 
-/// Permit, method and participants, sorted by name: what must be agreed on before any etcd starts.
+/// Permit, method and participants, sorted by name: what must be agreed on before any etcd starts. It does not change, so
+/// clones share it, and its hash is taken once.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Agreed", into = "Agreed")]
+pub struct Birth(Arc<(Agreed, BirthId)>);
+
+/// What a birth is, as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Birth {
+struct Agreed {
     permit: Permit,
     method: Method,
     participants: Vec<Participant>,
@@ -70,22 +77,47 @@ impl Birth {
     /// Sorts the participants, so that all who saw the same answers hold the same birth.
     pub fn new(permit: Permit, method: Method, mut participants: Vec<Participant>) -> Self {
         participants.sort();
-        Self { permit, method, participants }
+        Agreed { permit, method, participants }.into()
     }
     /// The permit that it uses up.
     pub fn permit(&self) -> &Permit {
-        &self.permit
+        &self.0.0.permit
     }
     /// How the participants were chosen.
     pub fn method(&self) -> Method {
-        self.method
+        self.0.0.method
     }
     /// Sorted by name.
     pub fn participants(&self) -> &[Participant] {
-        &self.participants
+        &self.0.0.participants
     }
     /// SHA-256 over an unambiguous text form, hexadecimal.
     pub fn id(&self) -> BirthId {
+        self.0.1.clone()
+    }
+}
+
+impl std::fmt::Debug for Birth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.0.fmt(f)
+    }
+}
+
+impl From<Agreed> for Birth {
+    fn from(agreed: Agreed) -> Self {
+        let id = agreed.id();
+        Self(Arc::new((agreed, id)))
+    }
+}
+
+impl From<Birth> for Agreed {
+    fn from(birth: Birth) -> Self {
+        birth.0.0.clone()
+    }
+}
+
+impl Agreed {
+    fn id(&self) -> BirthId {
         let mut h = Sha256::new();
         let mut field = |s: &str| {
             h.update((s.len() as u64).to_le_bytes());

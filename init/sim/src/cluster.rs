@@ -1,9 +1,10 @@
 //! etcd in this world: who leads, what is acknowledged, what a node may see and change through it.
 
-use crate::etcd::{Change, Data, Entry, Listed};
+use crate::etcd::{Change, Data, Entry, Listed, Log};
 use crate::world::{Violation, World, address, name};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_init_core::formation::{ClusterView, EtcdMember, NodeSeen, Silence};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A majority, and the one of it that leads.
@@ -64,7 +65,7 @@ impl World {
             }
         }
         let Some(mut log) = self.data(leader).map(|d| d.log.clone()) else { return false };
-        log.push(Entry { term, change });
+        Arc::make_mut(&mut log).push(Entry { term, change });
         let fails = !self.calm && self.random.chance(5);
         let minority =
             self.lists[self.data(leader).map_or(0, Data::members)].iter().filter(|l| !l.learner).count() / 2;
@@ -109,7 +110,7 @@ impl World {
         Some(data)
     }
 
-    fn feed_learners(&mut self, leader: usize, log: &[Entry]) {
+    fn feed_learners(&mut self, leader: usize, log: &Log) {
         let Some(token) = self.data(leader).map(|d| d.token) else { return };
         let Some(list) = self.data(leader).map(|d| self.lists[d.members()].clone()) else { return };
         for m in 0..self.machines.len() {
@@ -119,13 +120,13 @@ impl World {
                 && (self.calm || self.random.chance(50))
                 && let Some(d) = &mut self.machines[m].etcd_disk.data
             {
-                d.log = log.to_vec();
+                d.log = log.clone();
             }
         }
     }
 
     /// A majority holds this log: it must go on from everything that was ever acknowledged.
-    fn acknowledge(&mut self, token: usize, log: &[Entry]) {
+    fn acknowledge(&mut self, token: usize, log: &Log) {
         let before = std::mem::take(&mut self.truth[token].acknowledged);
         if log.len() < before.len() || log[..before.len()] != before[..] {
             self.violate(Violation::Lost);
@@ -141,7 +142,7 @@ impl World {
                 self.note(&format!("birth {token} has a quorum"));
             }
         }
-        self.truth[token].acknowledged = log.to_vec();
+        self.truth[token].acknowledged = log.clone();
         self.changed = self.time;
     }
 

@@ -7,6 +7,8 @@
 //! - members of two tokens never speak; a removed id never comes back; one learner at a time; a listed address is not
 //!   added again (kubeadm skips it); a manifest that says `existing` starts a member only if its list is the cluster's.
 
+use std::sync::Arc;
+
 /// One line of the member list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listed {
@@ -44,6 +46,9 @@ pub struct Entry {
     pub change: Change,
 }
 
+/// A log; members that hold the same one share it.
+pub type Log = Arc<Vec<Entry>>;
+
 /// A member's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
@@ -56,7 +61,7 @@ pub struct Data {
     /// The list that it was made with.
     pub base: usize,
     /// Everything since.
-    pub log: Vec<Entry>,
+    pub log: Log,
 }
 
 impl Data {
@@ -90,5 +95,5 @@ impl Data {
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
     /// Every acknowledged entry, in order.
-    pub acknowledged: Vec<Entry>,
+    pub acknowledged: Log,
 }

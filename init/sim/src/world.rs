@@ -1,7 +1,7 @@
 //! The world: machines, the network between them, time, and what is true of every token whatever the disks say.
 
 use crate::diagram::Ways;
-use crate::etcd::{Change, Data, Entry, Listed, Truth};
+use crate::etcd::{Change, Data, Listed, Log, Truth};
 use crate::machine::{Machine, cannot_say};
 use crate::mutant::Mutant;
 use crate::random::Random;
@@ -278,7 +278,7 @@ impl World {
         if self.made.insert((token, id), m).is_some() {
             self.violate(Violation::StartedTwice);
         }
-        self.machines[m].etcd_disk.data = Some(Data { token, id, term: 0, base, log: Vec::<Entry>::new() });
+        self.machines[m].etcd_disk.data = Some(Data { token, id, term: 0, base, log: Log::default() });
         self.machines[m].etcd_runs = true;
         self.changed = self.time;
         if self.trace.is_some() {

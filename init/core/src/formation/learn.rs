@@ -87,7 +87,7 @@ impl State {
             (Event::SuperAdminRemoved, _) => run.super_admin_removed = true,
             (Event::NodeReady, _) => run.node_ready = true,
             (Event::Reseeded(seeded), _) => {
-                self.seeded = *seeded;
+                self.seeded = std::sync::Arc::new(*seeded);
                 run.answers = None;
                 run.look = None;
                 run.cluster = None;

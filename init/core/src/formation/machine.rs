@@ -13,6 +13,7 @@ use super::wait::Wait;
 use super::{ClusterRecord, ClusterStep, GivingUp, NodeRecord, Record, Refusal, Seeded, Standing};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The two clocks.
@@ -199,7 +200,7 @@ impl Gate {
 /// The machine's state: what is known to be on the disks, and what happened since power-on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    pub(super) seeded: Seeded,
+    pub(super) seeded: Arc<Seeded>,
     pub(super) rules: Rules,
     pub(super) disks: Option<Disks>,
     pub(super) run: Run,
@@ -265,7 +266,7 @@ impl State {
 
     /// For the simulator: with some rules off.
     pub fn with_rules(seeded: Seeded, rules: Rules) -> Self {
-        Self { seeded, rules, disks: None, run: Run::default() }
+        Self { seeded: Arc::new(seeded), rules, disks: None, run: Run::default() }
     }
 
     /// What this node answers to others, of what is synced: to be told anew after every step.
