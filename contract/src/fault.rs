@@ -125,6 +125,8 @@ codes! {
     EndpointRefused = "NI-FORM-018", "the endpoint refuses connections";
     /// The endpoint does not answer.
     EndpointTimeout = "NI-FORM-019", "the endpoint does not answer";
+    /// Nothing is born beside it.
+    ClusterElsewhere = "NI-FORM-020", "a cluster lives on nodes outside of the seed's list";
 }
 
 impl std::fmt::Display for Code {

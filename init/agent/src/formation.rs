@@ -23,6 +23,7 @@ mod https;
 mod lease;
 mod look;
 mod nodes;
+mod outside;
 mod perform;
 mod phases;
 mod prepare;
@@ -48,7 +49,7 @@ use std::cell::{Cell, RefCell};
 use std::mem::Discriminant;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause after a failed action; doubled each time up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -115,6 +116,10 @@ pub struct Memory {
     waited: Cell<bool>,
     /// The wait for the endpoint, over several tries, by its fault.
     endpoint_wait: RefCell<Option<(Code, WaitGuard)>>,
+    /// The endpoint's addresses, and when DNS was asked for them.
+    addresses: RefCell<Option<(Instant, Vec<IpAddr>)>>,
+    /// It was said that a server of another CA answers behind the endpoint.
+    elsewhere: Cell<bool>,
     /// Looks at the node without an answer, in a row.
     missed: Cell<u32>,
     steady: Cell<bool>,
@@ -168,7 +173,6 @@ impl Formation<'_> {
         if !self.memory.steady.replace(true) {
             self.reporter.milestone(milestone::STEADY);
             self.reporter.phase(Phase::Steady);
-            watch::contacts(self);
         }
         watch::round(self).then_some(Event::Tick)
     }

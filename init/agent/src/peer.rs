@@ -16,8 +16,10 @@ mod identity;
 mod server;
 
 pub use client::{Client, Mistrust, PeerError};
+pub use complaints::Complaints;
+pub use deadline::Deadlined;
 pub use identity::BadIdentity;
-pub use server::{Answer, Server, StartError};
+pub use server::{Answer, Question, Server, StartError};
 
 use std::time::Duration;
 

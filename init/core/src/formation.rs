@@ -48,7 +48,7 @@ pub use place::Place;
 pub use record::{BadRecord, GivingUp, NodeRecord, Record, RecordFile};
 pub use refusal::Refusal;
 pub use rules::Rules;
-pub use standing::{Answer, Standing};
+pub use standing::{Answer, Endpoint, Standing};
 pub use wait::Wait;
 
 use crate::node_config::NodeConfig;

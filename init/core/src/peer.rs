@@ -4,16 +4,19 @@
 //! gives bytes. The transport (mutual TLS, HTTP/1.1, port [`nodeimg_contract::peer::PORT`]) is the agent's.
 //!
 //! `GET /nodeimg/v1/standing` is all that is asked: a promise is made by its own node and read by the others, nobody
-//! orders anybody. What is neither that nor allowed is answered with a [`Rejection`].
+//! orders anybody. A question carries what the asker is, if it belongs to a cluster ([`Asker`], a header): a blank node that
+//! does not know of that cluster hears of it so. What is neither that nor allowed is answered with a [`Rejection`].
 //!
 //! Versions: the number in the path and in every answer is the major version. Another one is an error that names both
-//! ([`BadMessage::Version`]). Within a version unknown fields are passed over, so new ones may be added; only what is
-//! hashed (a birth, its permit, its participants) is refused with an unknown field: it would be another birth.
+//! ([`BadMessage::Version`]). Within a version unknown fields are passed over, so new ones may be added (a header that is not
+//! known is passed over, too); only what is hashed (a birth, its permit, its participants) is refused with an unknown field: it would be another birth.
 
+mod asker;
 mod certificate;
 mod hello;
 mod text;
 
+pub use asker::{ASKER, Asker};
 pub use certificate::{BadCertificate, Subject};
 pub use hello::{Contact, Hello, Listed, Rejection};
 pub use text::printable;

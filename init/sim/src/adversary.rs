@@ -10,23 +10,23 @@
 //! - *False consent*: `without` names a node that is off and has never started a birth. An operator who names a node that
 //!   holds the cluster's data gives up that data. Consent names the same nodes everywhere in the end, though seeds with
 //!   and without it may be in use at once.
-//! - *Data that lives only on nodes outside of the seed's list* (added later): when every listed node is wiped while its
-//!   permit holds, blank nodes have nobody to ask who knows, and a second birth comes about. (Found by this simulator.
-//!   Growth from one listed control plane has the same hole until the permit ends; what answers behind the endpoint could
-//!   close it.) Only disks of listed nodes count for "data of another birth lives".
-//! - *Two machines under one name during a birth*: a clone of a seed is switched on once a cluster exists or the original
-//!   is off for good. After that it may come and go, and have the address or not.
+//! - *A cluster that nobody hears of*: its data lives only on nodes outside of the seed's list, and these are off, or cut
+//!   off from every node that starts a birth, when all listed nodes have been wiped while their permit holds. So only disks
+//!   of listed nodes count for "data of another birth lives"; whoever could know starts nothing (`Heedless`).
+//! - *Two machines under one name while nobody else of the list knows of a birth*: a clone of a seed is switched on once
+//!   another node holds the cluster's data, one that it can know of (in the list, or behind the endpoint), and never with a
+//!   list of one. After that it may come and go, and have the address or not.
 //! - *A machine that is exchanged twice within one round of questions*: an exchange takes a power cycle.
 //! - *A forged certificate*, a disk that lies about a sync, hands in the record or in etcd.
 
 use crate::machine::{EtcdDisk, Machine, StateDisk};
 use crate::random::Random;
-use crate::world::{EXTRA, PERMIT, World, name};
+use crate::world::{PERMIT, World, machines, name};
 use nodeimg_contract::birth::Method;
-use nodeimg_init_core::formation::{EtcdData, Event};
+use nodeimg_init_core::formation::{EtcdData, Event, Kind};
 use std::collections::BTreeSet;
 
-/// One thing that the adversary does. Machines by number: the listed, the one that is added later, the worker.
+/// One thing that the adversary does. Machines by number: the listed, those that are added later, the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
     /// The power goes, and comes back after so many moments (0: not by itself).
@@ -35,6 +35,8 @@ pub enum Blow {
     On(usize),
     /// Both disks are wiped.
     Wipe(usize),
+    /// Both disks of every listed node are.
+    WipeListed,
     /// The etcd file system alone is wiped.
     WipeEtcd(usize),
     /// The state partition alone is wiped.
@@ -68,12 +70,13 @@ impl Blow {
     pub fn from_text(text: &str, listed: usize) -> Option<Self> {
         let (name, rest) = text.split_once('(').unwrap_or((text, ")"));
         let words: Vec<&str> = rest.strip_suffix(')')?.split(", ").collect();
-        let machine = |n: usize| words.get(n)?.parse::<usize>().ok().filter(|m| *m < listed + EXTRA);
+        let machine = |n: usize| words.get(n)?.parse::<usize>().ok().filter(|m| *m < machines(listed));
         let number = |n: usize| words.get(n)?.parse::<usize>().ok();
         Some(match name {
             "Cut" => Blow::Cut(machine(0)?, number(1)?),
             "On" => Blow::On(machine(0)?),
             "Wipe" => Blow::Wipe(machine(0)?),
+            "WipeListed" => Blow::WipeListed,
             "WipeEtcd" => Blow::WipeEtcd(machine(0)?),
             "WipeState" => Blow::WipeState(machine(0)?),
             "Detach" => Blow::Detach(machine(0)?, *words.get(1)? == "true"),
@@ -92,38 +95,86 @@ impl Blow {
     }
 }
 
+/// Blows that go together, with their weights. A schedule leaves some groups out: what is left meets more often.
+#[derive(Debug, Clone, Copy)]
+enum Likes {
+    Power,
+    Wipe,
+    WipeListed,
+    WipePart,
+    Detach,
+    Copy,
+    Link,
+    Clock,
+    Consent,
+    Clone,
+}
+
+impl Likes {
+    const ALL: [(Likes, usize); 10] = [
+        (Likes::Power, 36),
+        (Likes::Wipe, 10),
+        (Likes::WipeListed, 3),
+        (Likes::WipePart, 4),
+        (Likes::Detach, 12),
+        (Likes::Copy, 8),
+        (Likes::Link, 16),
+        (Likes::Clock, 4),
+        (Likes::Consent, 5),
+        (Likes::Clone, 6),
+    ];
+
+    fn some(random: &mut Random) -> Vec<(Likes, usize)> {
+        let all = random.chance(30);
+        let mut stays = |likes: &(Likes, usize)| all || matches!(likes.0, Likes::Power) || random.chance(50);
+        Self::ALL.into_iter().filter(|l| stays(l)).collect()
+    }
+}
+
 /// One at random.
-fn blow(random: &mut Random, listed: usize) -> Blow {
-    let all = listed + EXTRA;
+fn blow(random: &mut Random, listed: usize, likes: &[(Likes, usize)]) -> Blow {
+    let all = machines(listed);
     let any = random.below(all);
     let node = random.below(listed);
-    match random.below(100) {
-        0..26 => Blow::Cut(any, if random.chance(70) { 1 + random.below(60) } else { 0 }),
-        26..36 => Blow::On(any),
-        36..46 => Blow::Wipe(node),
-        46..48 => Blow::WipeEtcd(node),
-        48..50 => Blow::WipeState(node),
-        50..56 => Blow::Detach(node, random.chance(50)),
-        56..62 => Blow::Attach(node),
-        62..66 => Blow::Copy(node),
-        66..69 => Blow::RollbackEtcd(node),
-        69..70 => Blow::RollbackState(node),
-        70..82 => Blow::Link(any, random.below(all)),
-        82..86 => Blow::Heal,
-        86..90 => Blow::Clock(node),
-        90..94 => Blow::Consent(node, random.below(listed + 1)),
-        94..97 => Blow::Clone(node),
-        _ => Blow::Address(node),
+    let mut luck = random.below(likes.iter().map(|(_, weight)| weight).sum());
+    let chosen = likes.iter().find(|(_, weight)| {
+        let here = luck < *weight;
+        luck = luck.saturating_sub(*weight);
+        here
+    });
+    match chosen.map_or(Likes::Power, |(likes, _)| *likes) {
+        Likes::Power if random.chance(72) => {
+            Blow::Cut(any, if random.chance(70) { 1 + random.below(60) } else { 0 })
+        }
+        Likes::Power => Blow::On(any),
+        Likes::Wipe => Blow::Wipe(node),
+        Likes::WipeListed => Blow::WipeListed,
+        Likes::WipePart if random.chance(50) => Blow::WipeEtcd(node),
+        Likes::WipePart => Blow::WipeState(node),
+        Likes::Detach if random.chance(50) => Blow::Detach(node, random.chance(50)),
+        Likes::Detach => Blow::Attach(node),
+        Likes::Copy => match random.below(8) {
+            0..4 => Blow::Copy(node),
+            4..7 => Blow::RollbackEtcd(node),
+            _ => Blow::RollbackState(node),
+        },
+        Likes::Link if random.chance(75) => Blow::Link(any, random.below(all)),
+        Likes::Link => Blow::Heal,
+        Likes::Clock => Blow::Clock(node),
+        Likes::Consent => Blow::Consent(node, random.below(listed + 1)),
+        Likes::Clone if random.chance(50) => Blow::Clone(node),
+        Likes::Clone => Blow::Address(node),
     }
 }
 
 /// The blows of a schedule, each with its moment.
 pub fn plan(random: &mut Random, listed: usize, moments: usize) -> Vec<(usize, Blow)> {
     let many = random.below(14);
+    let likes = Likes::some(random);
     let mut plan: Vec<(usize, Blow)> =
-        (0..many).map(|_| (random.below(moments), blow(random, listed))).collect();
+        (0..many).map(|_| (random.below(moments), blow(random, listed, &likes))).collect();
     // Who is on at the start; the rest comes on some time.
-    for m in 0..listed + EXTRA {
+    for m in 0..machines(listed) {
         let at = if random.chance(60) { 0 } else { random.below(moments) };
         plan.push((at, Blow::On(m)));
     }
@@ -144,11 +195,8 @@ impl World {
                 return (back > 0).then_some((m, back));
             }
             Blow::On(m) => self.power_on(m),
-            Blow::Wipe(m) => self.with_disks(m, |machine| {
-                machine.etcd_disk = EtcdDisk::default();
-                machine.state_disk = StateDisk::default();
-                (machine.hurt, machine.put_back, machine.copies) = (false, false, None);
-            }),
+            Blow::Wipe(m) => self.wipe(m),
+            Blow::WipeListed => (0..self.setting.listed).for_each(|m| self.wipe(m)),
             Blow::WipeEtcd(m) if !self.machines[m].put_back => self.with_disks(m, |machine| {
                 machine.copies = None;
                 machine.hurt |= machine.state_disk.node.is_some();
@@ -217,6 +265,14 @@ impl World {
         None
     }
 
+    fn wipe(&mut self, m: usize) {
+        self.with_disks(m, |machine| {
+            machine.etcd_disk = EtcdDisk::default();
+            machine.state_disk = StateDisk::default();
+            (machine.hurt, machine.put_back, machine.copies) = (false, false, None);
+        });
+    }
+
     fn with_disks(&mut self, m: usize, change: impl FnOnce(&mut Machine)) {
         if self.machines[m].detached.is_some() {
             return;
@@ -270,7 +326,7 @@ impl World {
 
     /// Gives a machine the seed with the consent of today.
     pub(crate) fn reseed(&mut self, m: usize) {
-        if self.machines[m].slot > self.setting.listed {
+        if self.machines[m].seeded.kind == Kind::Worker {
             return;
         }
         let without: BTreeSet<String> = self.consent.iter().map(|s| name(*s)).collect();
@@ -284,8 +340,11 @@ impl World {
 
     fn clone_of(&mut self, m: usize) {
         let exists = self.machines.iter().any(|c| c.clone);
-        let cluster = self.truth.iter().any(|t| !t.acknowledged.is_empty());
-        if exists || !cluster {
+        // With one machine that holds its data, it would be one address and two machines.
+        let holds = |c: &Machine| c.etcd_disk.holds() == EtcdData::Present;
+        let known = |o: usize| o != m && (o < self.setting.listed || !self.setting.narrow);
+        let cluster = self.machines.iter().enumerate().any(|(o, c)| known(o) && holds(c));
+        if exists || !cluster || self.setting.listed == 1 {
             return;
         }
         let seeded = self.machines[m].seeded.clone();

@@ -1,11 +1,11 @@
-//! Formation under an adversary: the real machine (`nodeimg_init_core::formation::step`) on three or five listed nodes, one
-//! that is added later and a worker, in a simulated world: disks with synced and unsynced writes, an asynchronous lossy
+//! Formation under an adversary: the real machine (`nodeimg_init_core::formation::step`) on one, three or five listed nodes, those
+//! that are added later and a worker, in a simulated world: disks with synced and unsynced writes, an asynchronous lossy
 //! network, an abstract etcd and API, clocks, and an [`adversary`] whose docs say what is beyond protection.
 //!
 //! Takes a [`Schedule`], gives an [`Outcome`]. Pure: a schedule always goes the same way. Touches nothing.
 //!
 //! Checked at every moment: no acknowledged write is lost or forked, no member is begun twice, at most one birth has a
-//! quorum while data of another lives, no living member is evicted, no gate opens without a record, no recorded step is
+//! quorum while data of another lives, nobody starts a birth that could know of another, no living member is evicted, no gate opens without a record, no recorded step is
 //! run again under the Lease. At the end: everybody is steady, or has a reason by name that the damage explains.
 
 // An event carries what a node would have read; errors of it are values of the simulation, made rarely.
@@ -18,6 +18,7 @@ pub mod etcd;
 pub mod machine;
 pub mod mutant;
 mod perform;
+mod questions;
 pub mod random;
 pub mod schedule;
 pub mod verdict;
@@ -29,6 +30,9 @@ pub use verdict::Outcome;
 pub use world::{Setting, Violation};
 
 use std::collections::BTreeMap;
+
+/// Lengths of the seed's list, in turn.
+pub const NODES: [usize; 5] = [3, 5, 3, 1, 5];
 
 /// What a run of many schedules gave.
 #[derive(Debug, Default)]

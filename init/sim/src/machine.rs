@@ -2,6 +2,7 @@
 //! what runs on it until the power goes.
 
 use crate::etcd::Data;
+use crate::questions::Asked;
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_init_core::formation::{
     Action, Answer, EtcdData, Event, NodeRecord, Record, RecordFile, Seeded, Standing, State,
@@ -113,6 +114,10 @@ pub struct Machine {
     pub contact: BTreeMap<Incarnation, u64>,
     /// How far its wall clock is off, seconds.
     pub skew: i64,
+    /// When it asks the list again, as a member.
+    pub asks_at: u64,
+    /// Members that asked it, by slot.
+    pub askers: BTreeMap<usize, Asked>,
     /// Members that lived when it last looked, its own left out.
     pub lived: Vec<u64>,
     /// Copies of the etcd file system and the state partition, taken while it was off, with the openings of its gate then.
@@ -151,6 +156,8 @@ impl Machine {
             kubelet: false,
             contact: BTreeMap::new(),
             skew: 0,
+            asks_at: 0,
+            askers: BTreeMap::new(),
             lived: Vec::new(),
             copies: None,
             boots: 0,
@@ -174,6 +181,7 @@ impl Machine {
         self.etcd_runs = false;
         self.kubelet = false;
         self.contact.clear();
+        self.askers.clear();
         self.lived.clear();
         self.last = None;
     }

@@ -1,8 +1,9 @@
 //! `formation-sim`: many schedules, or one again.
 
 use clap::Parser;
+use clap::builder::TypedValueParser;
 use nodeimg_formation_sim::diagram::{self, Ways};
-use nodeimg_formation_sim::{Mutant, Outcome, Schedule};
+use nodeimg_formation_sim::{Mutant, NODES, Outcome, Schedule};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -16,8 +17,8 @@ struct Arguments {
     /// The first schedule's seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Nodes in the list: 3 or 5; both in turn if it is not given.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(3..=5))]
+    /// Nodes in the list: 1, 3 or 5; all in turn if it is not given.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(["1", "3", "5"]).try_map(|n| n.parse::<u8>()))]
     nodes: Option<u8>,
     /// A known mistake to build in (see `Mutant`); all are named if it is unknown.
     #[arg(long)]
@@ -59,7 +60,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             format!("\"{name}\" is no mutant\n  help: one of {}", names.join(", "))
         })?),
     };
-    let nodes: Vec<usize> = arguments.nodes.map_or(vec![3, 5], |n| vec![usize::from(n)]);
+    let nodes: Vec<usize> = arguments.nodes.map_or(NODES.to_vec(), |n| vec![usize::from(n)]);
     if let Some(replay) = &arguments.replay {
         let schedule = match replay.parse::<u64>() {
             Ok(seed) => Schedule::of(seed, nodes[seed as usize % nodes.len()], mutant),

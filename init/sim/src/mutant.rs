@@ -33,13 +33,17 @@ pub enum Mutant {
     FixedToken,
     /// A machine whose disks are absent starts as a blank one, in memory.
     AbsentIsBlank,
+    /// What answers behind the endpoint stops no birth.
+    DeafToEndpoint,
+    /// A member that asks from outside of the list stops no birth.
+    DeafToAskers,
     /// What follows from a record is done before it is synced.
     DeedsFirst,
 }
 
 impl Mutant {
     /// All, with the names of the command line.
-    pub const ALL: [(&'static str, Mutant); 15] = [
+    pub const ALL: [(&'static str, Mutant); 17] = [
         ("hasty", Mutant::Hasty),
         ("old-answers", Mutant::OldAnswers),
         ("any-incarnation", Mutant::AnyIncarnation),
@@ -54,6 +58,8 @@ impl Mutant {
         ("unpublished", Mutant::Unpublished),
         ("fixed-token", Mutant::FixedToken),
         ("absent-is-blank", Mutant::AbsentIsBlank),
+        ("deaf-to-endpoint", Mutant::DeafToEndpoint),
+        ("deaf-to-askers", Mutant::DeafToAskers),
         ("deeds-first", Mutant::DeedsFirst),
     ];
 
@@ -76,6 +82,8 @@ impl Mutant {
             Mutant::AnyIncarnation => Rules { late_start_needs_its_incarnation: false, ..all },
             Mutant::DeafConsent => Rules { without_ends_with_an_answer: false, ..all },
             Mutant::Unanimity => Rules { started_wins: false, ..all },
+            Mutant::DeafToEndpoint => Rules { endpoint_is_asked: false, ..all },
+            Mutant::DeafToAskers => Rules { askers_are_heard: false, ..all },
             Mutant::GivesUpData => Rules { data_is_never_given_up: false, ..all },
             Mutant::NoPins => Rules { pins_are_compared: false, ..all },
             Mutant::NoCount => Rules { starts_are_counted: false, ..all },

@@ -5,12 +5,9 @@
 use crate::etcd::{Change, Listed};
 use crate::machine::{Manifest, Progress, Unsynced};
 use crate::mutant::Mutant;
-use crate::world::{Violation, World, name, slot_of};
+use crate::world::{Violation, World, slot_of};
 use nodeimg_contract::birth::BirthId;
-use nodeimg_init_core::formation::{
-    Action, Answer, ClusterRecord, EtcdData, EtcdStart, Event, GivingUp, Kind, Standing,
-};
-use std::collections::BTreeMap;
+use nodeimg_init_core::formation::{Action, ClusterRecord, EtcdData, EtcdStart, Event, GivingUp, Kind};
 
 /// Between two looks of a node that is steady, or whose gate stays shut.
 const LOOK: u64 = 10_000;
@@ -114,7 +111,7 @@ impl World {
         self.tell(m, Event::ApiNotYet(holds));
     }
 
-    fn is_lost(&mut self) -> bool {
+    pub(crate) fn is_lost(&mut self) -> bool {
         !self.calm && self.random.chance(self.setting.loss)
     }
 
@@ -166,43 +163,6 @@ impl World {
             self.machines[m].store(write);
         }
         self.tell(m, event);
-    }
-
-    /// One peer's answer; when all are there, the event.
-    fn ask(&mut self, m: usize) {
-        let (mut slots, mut answers) =
-            match std::mem::replace(&mut self.machines[m].progress, Progress::Begun) {
-                Progress::Asking(slots, answers) => (slots, answers),
-                _ => {
-                    let slots: Vec<usize> =
-                        self.machines[m].seeded.others().filter_map(|l| slot_of(l.address)).collect();
-                    (slots, BTreeMap::new())
-                }
-            };
-        if slots.is_empty() {
-            return self.tell(m, Event::PeersAnswered(answers));
-        }
-        let slot = slots.swap_remove(self.random.below(slots.len()));
-        let peer = self.owner[slot];
-        let silent = !self.reaches(m, peer) || self.is_lost();
-        let answer = if silent {
-            Answer::Silent("no answer".into())
-        } else {
-            let mut differs = Vec::new();
-            if self.machines[m].seeded.without != self.machines[peer].seeded.without {
-                differs.push("nodeimg.formation.without".into());
-            }
-            Answer::Said { standing: self.machines[peer].standing.clone(), differs }
-        };
-        if let Answer::Said {
-            standing: Standing::Started { incarnation, .. } | Standing::Member { incarnation, .. },
-            ..
-        } = &answer
-        {
-            self.machines[m].contact.insert(incarnation.clone(), self.time);
-        }
-        answers.insert(name(slot), answer);
-        self.machines[m].progress = Progress::Asking(slots, answers);
     }
 
     fn joins(&mut self, m: usize) -> Option<usize> {

@@ -28,9 +28,12 @@ impl Schedule {
         let mut random = Random::new(seed ^ 0x6e6f_6465_696d_6721);
         let method = if random.chance(15) { Method::First } else { Method::Quorum };
         let loss = if random.chance(50) { 0 } else { random.below(30) };
-        let moments = 60 + random.below(if listed > 3 { 700 } else { 450 });
+        let narrow = random.chance(40);
+        let most = if listed > 3 { 700 } else { 450 };
+        let most = if random.chance(30) { most / 4 } else { most };
+        let moments = 60 + random.below(most);
         let blows = adversary::plan(&mut random, listed, moments);
-        Self { setting: Setting { listed, method, loss, mutant }, seed, moments, blows }
+        Self { setting: Setting { listed, method, loss, narrow, mutant }, seed, moments, blows }
     }
 
     /// Runs it. `trace`: keep what happened, for people.
@@ -107,10 +110,11 @@ impl Schedule {
     pub fn to_text(&self) -> String {
         let s = &self.setting;
         let mut text = format!(
-            "formation-sim 1\nnodes {}\nmethod {}\nloss {}\nmutant {}\nseed {}\nmoments {}\n",
+            "formation-sim 2\nnodes {}\nmethod {}\nloss {}\nendpoint {}\nmutant {}\nseed {}\nmoments {}\n",
             s.listed,
             if s.method == Method::First { "first" } else { "quorum" },
             s.loss,
+            if s.narrow { "listed" } else { "everybody" },
             s.mutant.map_or("none", Mutant::name),
             self.seed,
             self.moments
@@ -124,13 +128,14 @@ impl Schedule {
     /// Reads [`Schedule::to_text`]; `None` if it is not one.
     pub fn from_text(text: &str) -> Option<Self> {
         let mut lines = text.lines().filter(|l| !l.trim().is_empty());
-        if lines.next()? != "formation-sim 1" {
+        if lines.next()? != "formation-sim 2" {
             return None;
         }
         let mut value = |key: &str| lines.next()?.strip_prefix(key).map(|v| v.trim().to_owned());
         let listed = value("nodes")?.parse().ok()?;
         let method = if value("method")? == "first" { Method::First } else { Method::Quorum };
         let loss = value("loss")?.parse().ok()?;
+        let narrow = value("endpoint")? == "listed";
         let mutant = match value("mutant")?.as_str() {
             "none" => None,
             name => Some(Mutant::named(name)?),
@@ -143,6 +148,6 @@ impl Schedule {
                 Some((at.parse().ok()?, Blow::from_text(blow, listed)?))
             })
             .collect::<Option<Vec<_>>>()?;
-        Some(Self { setting: Setting { listed, method, loss, mutant }, seed, moments, blows })
+        Some(Self { setting: Setting { listed, method, loss, narrow, mutant }, seed, moments, blows })
     }
 }

@@ -13,6 +13,8 @@ pub enum Outcome {
     Steady,
     /// One cluster; who is not steady refuses what was done to its disk, or waits for such a node.
     SteadyButHurt,
+    /// Two births: the data of one was only on nodes outside of the list, of which nobody could hear when the other began.
+    Apart,
     /// A birth's majority of disks is gone or refuses; the rest waits by name.
     QuorumLost,
     /// A property does not hold.
@@ -51,6 +53,7 @@ impl World {
         if rest.is_empty() {
             return match self.is_one() {
                 true => Outcome::Steady,
+                false if self.births_of_the_list() <= 1 => Outcome::Apart,
                 false => Outcome::Violated(Violation::TwoBirths),
             };
         }
@@ -120,9 +123,17 @@ impl World {
         })
     }
 
-    /// A birth whose data lives and whose voters' disks are not a majority any more.
+    /// A birth whose data lives and whose voters' disks are not a majority any more; or one that somebody belongs to, and
+    /// all its data is gone.
     fn lost_quorum(&self) -> bool {
+        let is_gone = |t: usize| {
+            let belongs = |m: &Machine| cluster_of(m).as_ref() == self.tokens.get(t);
+            !self.truth[t].acknowledged.is_empty() && self.voters(t).is_empty() && self.ours().any(belongs)
+        };
         (0..self.tokens.len()).any(|t| {
+            if is_gone(t) {
+                return true;
+            }
             let voters = self.voters(t);
             let able = voters.iter().filter(|(id, slot)| self.can_vote(t, *id, *slot)).count();
             !voters.is_empty() && able * 2 <= voters.len()
@@ -133,7 +144,16 @@ impl World {
         let of = |m: &Machine, t: usize| {
             m.etcd_disk.data.as_ref().is_some_and(|d| d.token == t && !d.log.is_empty())
         };
-        (0..self.tokens.len()).filter(|t| self.ours().any(|m| of(m, *t))).count() > 1
+        let member = |m: &Machine, t: usize| {
+            m.seeded.kind != Kind::Worker && cluster_of(m).as_ref() == self.tokens.get(t)
+        };
+        let lives = |t: &usize| self.ours().any(|m| of(m, *t) || member(m, *t));
+        (0..self.tokens.len()).filter(lives).count() > 1
+    }
+
+    /// Births of which disks of listed nodes hold data.
+    fn births_of_the_list(&self) -> usize {
+        (0..self.tokens.len()).filter(|t| self.lives(*t)).count()
     }
 }
 

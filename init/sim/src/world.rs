@@ -23,6 +23,9 @@ pub enum Violation {
     StartedTwice,
     /// A birth has a quorum while data of another, which had one, lives.
     TwoBirths,
+    /// A node was the first to start a birth although a living member of another one answered it behind the endpoint, or
+    /// had asked it from outside of the list.
+    Heedless,
     /// A member was removed that lived when its remover looked.
     Evicted,
     /// A gate opened without a record for it.
@@ -42,6 +45,8 @@ pub struct Setting {
     pub method: Method,
     /// Answers and acknowledgements that get lost, of 100.
     pub loss: usize,
+    /// The endpoint's name leads to the listed nodes alone.
+    pub narrow: bool,
     /// Which mistake is built in.
     pub mutant: Option<Mutant>,
 }
@@ -77,13 +82,15 @@ pub struct World {
     pub(crate) ways: Option<Ways>,
 }
 
-/// Every listed node, one that is added later, and a worker.
-pub const EXTRA: usize = 2;
+/// Machines but clones: the listed, one or (to grow from one to three) two that are added later, and a worker.
+pub const fn machines(listed: usize) -> usize {
+    listed + if listed == 1 { 3 } else { 2 }
+}
 
 impl World {
     /// All machines off and blank.
     pub fn new(setting: Setting, seed: u64) -> Self {
-        let slots = setting.listed + EXTRA;
+        let slots = machines(setting.listed);
         let machines = (0..slots).map(|slot| Machine::new(slot, seeded(&setting, slot), false)).collect();
         Self {
             random: Random::new(seed),
@@ -124,6 +131,7 @@ impl World {
         {
             self.etcd_moment();
         }
+        self.members_ask();
         match awake.len() {
             0 => {
                 let next =
@@ -340,7 +348,7 @@ fn seeded(setting: &Setting, slot: usize) -> Seeded {
         nonce: "n".into(),
         not_after: jiff::Timestamp::from_second(START + PERMIT).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
     };
-    let worker = slot == setting.listed + 1;
+    let worker = slot + 1 == machines(setting.listed);
     let list = (0..setting.listed).map(|s| ListedNode { name: name(s), address: address(s) }).collect();
     Seeded {
         name: name(slot),

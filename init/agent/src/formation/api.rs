@@ -50,6 +50,12 @@ impl Api {
         Self::with_server(kubeconfig_file(), server, OTHER_TIMEOUT)
     }
 
+    /// One behind the endpoint, at the address at which it was found.
+    pub fn behind_endpoint(config: &NodeConfig, at: SocketAddr) -> Result<Self, Fault> {
+        let server = format!("https://{}", config.endpoint_text());
+        Self::with_server_at(kubeconfig_file(), server, OTHER_TIMEOUT, Some(at))
+    }
+
     /// With other credentials.
     pub fn through(https: Https, server: String) -> Self {
         Self { https, server }
@@ -61,13 +67,22 @@ impl Api {
     }
 
     fn with_server(file: &str, server: String, limit: Duration) -> Result<Self, Fault> {
+        Self::with_server_at(file, server, limit, None)
+    }
+
+    fn with_server_at(
+        file: &str,
+        server: String,
+        limit: Duration,
+        at: Option<SocketAddr>,
+    ) -> Result<Self, Fault> {
         let bad = |cause: String| {
             let help = "restore the file from a backup, or make it again with \"kubeadm init phase kubeconfig admin\"";
             Fault { code: Code::ApiNotReady, object: file.into(), cause, help: help.into() }
         };
         let kubeconfig = Kubeconfig::parse(&files::text(file, 1 << 20)?).map_err(|e| bad(e.to_string()))?;
         let identity = Identity::Certificate(&kubeconfig.certificate, &kubeconfig.key);
-        let https = Https::new(&kubeconfig.ca, identity, limit).map_err(bad)?;
+        let https = Https::at(&kubeconfig.ca, identity, limit, at).map_err(bad)?;
         Ok(Self { https, server })
     }
 

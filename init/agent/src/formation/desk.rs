@@ -1,25 +1,28 @@
 //! The desk at which this node answers other nodeinits and asks them.
 //!
 //! Takes the seed's peer identity, gives a [`Desk`]: a server that says what the synced record says, a client for rounds
-//! of questions, and a memory of whom this node heard of and when. A node without a peer identity (alone in its list, a
+//! of questions, and a memory of whom this node heard of and when. A member of a cluster that asks is heard as well: in a
+//! round it is asked back, and if it does not answer, what it said counts. A node without a peer identity (alone in its list, a
 //! worker) has a desk at which nobody asks.
 
-use crate::peer::{Client, PeerError, Server};
+use crate::peer::{Client, Complaints, PeerError, Question, Server};
 use crate::report::Reporter;
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::{Code, Fault};
-use nodeimg_contract::image::RootManifest;
+use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::peer::PORT;
 use nodeimg_init_core::formation::{Answer, ClusterRecord, Listed, Standing};
 use nodeimg_init_core::node_config::{NodeConfig, NodeName};
-use nodeimg_init_core::peer::{self, Contact, Hello};
+use nodeimg_init_core::peer::{self, Asker, Contact, Hello};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Contacts that are kept and said, at most (the protocol's bound).
 const MAX_CONTACTS: usize = 64;
+/// For so long a member's question counts as an answer. Members ask every second whom they do not know as one of theirs.
+const HEARD: Duration = Duration::from_secs(30);
 
 /// Shared by formation, its watch and the server; cheap to clone.
 #[derive(Clone)]
@@ -32,7 +35,10 @@ pub struct Desk {
 
 /// What this node says.
 struct Said {
+    name: NodeName,
+    role: Role,
     fields: BTreeMap<&'static str, String>,
+    complaints: Complaints,
     now: Mutex<Now>,
 }
 
@@ -41,6 +47,15 @@ struct Now {
     waits_for: Option<String>,
     control_planes: Vec<peer::Listed>,
     contacts: BTreeMap<(String, Incarnation), Instant>,
+    askers: BTreeMap<NodeName, Heard>,
+}
+
+/// A member of a cluster has asked.
+#[derive(Clone)]
+struct Heard {
+    asker: Asker,
+    from: IpAddr,
+    at: Instant,
 }
 
 impl Desk {
@@ -48,10 +63,13 @@ impl Desk {
     pub fn open(reporter: &Reporter, config: &NodeConfig, image: &RootManifest) -> Result<Self, Fault> {
         let standing = Standing::CannotSay { reason: "its state disk is not read yet".into() };
         let (waits_for, control_planes, contacts) = (None, Vec::new(), BTreeMap::new());
-        let now = Mutex::new(Now { standing, waits_for, control_planes, contacts });
+        let askers = BTreeMap::new();
+        let now = Mutex::new(Now { standing, waits_for, control_planes, contacts, askers });
         let fields = config.seed_fields();
         let fixed = hello(config, image, &fields);
-        let said = Arc::new(Said { fields, now });
+        let (name, role) = (config.name.value.clone(), config.role.value);
+        let complaints = Complaints::new(reporter.clone());
+        let said = Arc::new(Said { name, role, fields, complaints, now });
         let Some((identity, fixed)) = config.peer.as_ref().zip(fixed) else {
             return Ok(Self { client: None, said, _server: None });
         };
@@ -68,7 +86,10 @@ impl Desk {
             _ => Ipv4Addr::UNSPECIFIED.into(),
         };
         let answering = said.clone();
-        let answer = Arc::new(move || answering.hello(&fixed));
+        let answer = Arc::new(move |question: &Question| {
+            answering.hears(question);
+            answering.hello(&fixed)
+        });
         let server = Server::start(identity, name, answer, SocketAddr::new(any, PORT), reporter)
             .map_err(|e| failed(e.to_string()))?;
         Ok(Self { client: Some(client), said, _server: Some(Arc::new(server)) })
@@ -108,7 +129,8 @@ impl Desk {
         let Some(client) = &self.client else {
             return Err(PeerError::Network("this node's seed has no nodeimg.peer".into()));
         };
-        let hello = client.ask(address, name)?;
+        let asker = Asker::of(&self.said.now().standing);
+        let hello = client.saying(asker).ask(address, name)?;
         let mut now = self.said.now();
         if let Some(incarnation) = hello.standing.incarnation() {
             now.contacts.insert((name.to_string(), incarnation.clone()), Instant::now());
@@ -121,8 +143,49 @@ impl Desk {
         Ok(hello)
     }
 
-    /// One round: all at once, an answer for every name.
+    /// Asks one node, and whether it says that it belongs to this node's cluster.
+    pub fn is_ours(&self, name: &NodeName, address: IpAddr) -> bool {
+        let own = self.said.now().standing.cluster();
+        let Ok(hello) = self.ask(name, address) else { return false };
+        own.is_some() && hello.standing.cluster() == own
+    }
+
+    /// Members that have asked of late, with the addresses that they asked from.
+    pub fn askers(&self) -> Vec<peer::Listed> {
+        let listed = |(name, heard): (NodeName, Heard)| peer::Listed { name, address: heard.from };
+        self.said.now().recent().into_iter().map(listed).collect()
+    }
+
+    /// One round: all at once, an answer for every name; and for every member that has asked of late.
     pub fn ask_all(&self, others: &[Listed]) -> BTreeMap<String, Answer> {
+        let is_listed = |name: &NodeName| others.iter().any(|n| n.name == name.as_str());
+        let heard = self.said.now().recent();
+        let strangers = heard.iter().filter(|(name, _)| !is_listed(name));
+        let back = strangers.map(|(name, heard)| Listed { name: name.to_string(), address: heard.from });
+        let mut answers = self.answers_of(&others.iter().cloned().chain(back).collect::<Vec<_>>());
+        for (name, heard) in heard {
+            let answer = answers.get_mut(name.as_str());
+            match answer {
+                // It is no part of the list: its seed may be another one. While it answers, it is not forgotten.
+                Some(Answer::Said { differs, standing }) if !is_listed(&name) => {
+                    differs.clear();
+                    if let Some(asker) = Asker::of(standing) {
+                        let again = Heard { asker, at: Instant::now(), ..heard };
+                        self.said.now().askers.insert(name, again);
+                    }
+                }
+                Some(Answer::Said { .. }) => {}
+                Some(Answer::Untrusted(_)) if is_listed(&name) => {}
+                _ => {
+                    let said = Answer::Said { standing: heard.asker.standing(), differs: Vec::new() };
+                    answers.insert(name.to_string(), said);
+                }
+            }
+        }
+        answers
+    }
+
+    fn answers_of(&self, others: &[Listed]) -> BTreeMap<String, Answer> {
         std::thread::scope(|scope| {
             let asked: Vec<_> = others
                 .iter()
@@ -185,6 +248,24 @@ impl Said {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Somebody asks. A member of a cluster is remembered; one of another birth is told of.
+    fn hears(&self, question: &Question) {
+        let (name, role) = (&question.caller.name, question.caller.role);
+        let Some(asker) = question.asker.clone().filter(|_| *name != self.name && role == self.role) else {
+            return;
+        };
+        let mut now = self.now();
+        let own = now.standing.cluster();
+        if asker.holds && own.is_some_and(|own| own != asker.birth) {
+            let birth: String = asker.birth.0.chars().take(12).collect();
+            let from = question.from;
+            self.complaints
+                .say(&format!("{name} at {from} belongs to another birth of this cluster, {birth}"));
+        }
+        now.askers.insert(name.clone(), Heard { asker, from: question.from, at: Instant::now() });
+        now.bound();
+    }
+
     fn hello(&self, fixed: &Hello) -> Hello {
         let now = self.now();
         let contact = |((name, incarnation), at): (&(String, Incarnation), &Instant)| {
@@ -202,8 +283,21 @@ impl Said {
 }
 
 impl Now {
+    /// Members that asked a while ago at most.
+    fn recent(&mut self) -> BTreeMap<NodeName, Heard> {
+        self.askers.retain(|_, heard| heard.at.elapsed() < HEARD);
+        self.askers.clone()
+    }
+
     /// The latest contacts stay.
     fn bound(&mut self) {
+        while self.askers.len() > MAX_CONTACTS {
+            let oldest = self.askers.iter().min_by_key(|(_, heard)| heard.at).map(|(who, _)| who.clone());
+            match oldest {
+                Some(who) => drop(self.askers.remove(&who)),
+                None => break,
+            }
+        }
         while self.contacts.len() > MAX_CONTACTS {
             let oldest = self.contacts.iter().min_by_key(|(_, at)| **at).map(|(who, _)| who.clone());
             match oldest {

@@ -80,13 +80,15 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
     Ok((view, Way { etcd: through, api: server }))
 }
 
-/// Where members may be: through whom the last look went, the current list, the seed's list; never here.
+/// Where members may be: through whom the last look went, the current list, members that have asked, the seed's list;
+/// never here.
 fn candidates(f: &Formation<'_>) -> Vec<IpAddr> {
     let last = f.memory.way.get().map(|way| way.etcd);
     let current = f.desk.control_planes().into_iter().map(|n| n.address);
     let listed = f.config.birth_list().iter().map(|n| n.address);
     let mut seen = BTreeSet::new();
-    let all = last.into_iter().chain(current).chain(listed);
+    let asked = f.desk.askers().into_iter().map(|n| n.address);
+    let all = last.into_iter().chain(current).chain(asked).chain(listed);
     all.filter(|a| Some(*a) != f.config.address && seen.insert(*a)).collect()
 }
 

@@ -1,6 +1,8 @@
 //! Each action of the machine, done.
 
-use super::{Formation, external, files, guest, lease, look, nodes, phases, prepare, records, steps};
+use super::{
+    Formation, external, files, guest, lease, look, nodes, outside, phases, prepare, records, steps, watch,
+};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
@@ -56,7 +58,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             remember_node(f, &RecordFile::Good(node.clone()));
             Event::NodeRecordWritten(node.clone())
         }
-        Action::AskPeers => Event::PeersAnswered(f.desk.ask_all(&others(f))),
+        Action::AskPeers => ask(f),
         Action::LookAtCluster(_) => look::look(f)?,
         Action::RemoveMember(id) => look::remove(f, *id),
         Action::AddLearner => look::add_learner(f),
@@ -76,6 +78,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             f.memory.opened.set(Some(crate::clock::system()));
             f.host.start_kubelet(kubelet_arguments(f))?;
             f.reporter.milestone(milestone::KUBELET);
+            watch::contacts(f);
             Event::GateOpened
         }
         Action::CloseGate => {
@@ -158,6 +161,18 @@ pub fn remember_node(f: &Formation<'_>, node: &RecordFile<NodeRecord>) {
     {
         door.belongs_to(birth.clone());
     }
+}
+
+/// One round: peers, and what answers behind the endpoint, all at once.
+fn ask(f: &Formation<'_>) -> Event {
+    let (desk, others) = (&f.desk, others(f));
+    std::thread::scope(|scope| {
+        let peers = std::thread::Builder::new().spawn_scoped(scope, || desk.ask_all(&others));
+        let endpoint = outside::ask(f);
+        // Without a thread nobody has answered: the next round asks again.
+        let answers = peers.ok().and_then(|asked| asked.join().ok()).unwrap_or_default();
+        Event::PeersAnswered(answers, endpoint)
+    })
 }
 
 /// The rest of the list of the birth.

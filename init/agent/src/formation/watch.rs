@@ -1,4 +1,4 @@
-//! What a steady node goes on doing: it looks at itself, and hears of its peers.
+//! What a node goes on doing behind its gate: it hears of its peers, and they of it; once it is steady, it looks at itself.
 
 use super::book::Book;
 use super::{Desk, Formation, external, guest, nodes, perform, roles, tokens};
@@ -14,6 +14,8 @@ const ROUND: Duration = Duration::from_secs(5);
 const TOKENS: u64 = 12;
 /// Between two rounds of questions to the peers: a contact is at most that old.
 const CONTACT: Duration = Duration::from_secs(10);
+/// Between two questions to a listed node that is not known as a member.
+const STRANGERS: Duration = Duration::from_secs(1);
 
 /// Waits, then looks at the node once; `false` when the node goes down.
 pub fn round(f: &Formation<'_>) -> bool {
@@ -43,8 +45,9 @@ pub fn round(f: &Formation<'_>) -> bool {
     !f.stopping()
 }
 
-/// Asks every member of the cluster again and again, in the background: who was heard of, and when, decides whether an
-/// old member may be removed.
+/// Asks every member of the cluster and everybody in the seed's list again and again, in the background. Who was heard of,
+/// and when, decides whether an old member may be removed. And who is asked hears of this node's cluster: a listed node
+/// that says nothing of it (it is blank, or silent) is asked every second, so that it is not born anew beside it.
 pub fn contacts(f: &Formation<'_>) {
     let kind = Seeded::new(&f.config, &[]).kind;
     if !kind.has_etcd() {
@@ -55,8 +58,11 @@ pub fn contacts(f: &Formation<'_>) {
         perform::others(f).into_iter().map(|n| (n.name, n.address)).collect();
     let asks = move || {
         loop {
-            hear(&desk, &config, &listed);
-            std::thread::sleep(CONTACT);
+            let mut strangers = hear(&desk, &config, &listed);
+            for _ in 0..CONTACT.as_secs() / STRANGERS.as_secs() {
+                std::thread::sleep(STRANGERS);
+                strangers = ask(&desk, &strangers);
+            }
         }
     };
     if let Err(e) = std::thread::Builder::new().name("contacts".into()).spawn(asks) {
@@ -64,7 +70,12 @@ pub fn contacts(f: &Formation<'_>) {
     }
 }
 
-fn hear(desk: &Desk, config: &NodeConfig, listed: &BTreeMap<String, IpAddr>) {
+/// Gives those of the list that are strange to this node's cluster.
+fn hear(
+    desk: &Desk,
+    config: &NodeConfig,
+    listed: &BTreeMap<String, IpAddr>,
+) -> BTreeMap<String, IpAddr> {
     let mut all = listed.clone();
     if let Ok(Some(record)) = Book::own(config).and_then(|book| book.read()) {
         desk.watches(&record);
@@ -72,12 +83,28 @@ fn hear(desk: &Desk, config: &NodeConfig, listed: &BTreeMap<String, IpAddr>) {
         let others = record.members().iter().filter(|(name, _)| *name != own);
         all.extend(others.map(|(name, member)| (name.clone(), member.address)));
     }
+    let mut strangers = ask(desk, &all);
+    strangers.retain(|name, _| listed.contains_key(name));
+    strangers
+}
+
+/// Asks all at once, and gives those that did not say that they belong to this node's cluster. What is heard is
+/// remembered by the desk.
+fn ask(desk: &Desk, all: &BTreeMap<String, IpAddr>) -> BTreeMap<String, IpAddr> {
     std::thread::scope(|scope| {
-        for (name, address) in &all {
-            let Ok(name) = name.parse() else { continue };
-            // What is heard is remembered by the desk.
-            let _ =
-                std::thread::Builder::new().spawn_scoped(scope, move || desk.ask(&name, *address).is_ok());
-        }
-    });
+        let asked: Vec<_> = all
+            .iter()
+            .map(|(name, address)| {
+                let is_ours = move || name.parse().is_ok_and(|name| desk.is_ours(&name, *address));
+                (name, address, std::thread::Builder::new().spawn_scoped(scope, is_ours))
+            })
+            .collect();
+        let stranger = |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, bool>>| {
+            !thread.ok().and_then(|t| t.join().ok()).unwrap_or(false)
+        };
+        asked
+            .into_iter()
+            .filter_map(|(name, address, thread)| stranger(thread).then(|| (name.clone(), *address)))
+            .collect()
+    })
 }

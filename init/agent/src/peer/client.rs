@@ -7,7 +7,7 @@ use super::{CONNECT, LINGER, MAX_HEAD, WHOLE};
 use nodeimg_contract::peer::{PORT, server_name};
 use nodeimg_contract::seed::PeerIdentity;
 use nodeimg_init_core::node_config::NodeName;
-use nodeimg_init_core::peer::{BadMessage, Hello, MAX_BYTES, Rejection, STANDING, Subject, printable};
+use nodeimg_init_core::peer::{Asker, BadMessage, Hello, MAX_BYTES, Rejection, STANDING, Subject, printable};
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
 use std::io::{self, Write};
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 pub struct Client {
     pub(super) config: Arc<ClientConfig>,
     pub(super) whole: Duration,
+    pub(super) asker: Option<Asker>,
 }
 
 /// Why there is no answer. The texts go after a node's name and are fit for a console.
@@ -75,7 +76,12 @@ pub enum Mistrust {
 impl Client {
     /// With this node's identity; `name` must be the one in it.
     pub fn new(identity: &PeerIdentity, name: &NodeName) -> Result<Self, BadIdentity> {
-        identity::client(identity, name).map(|config| Self { config, whole: WHOLE })
+        identity::client(identity, name).map(|config| Self { config, whole: WHOLE, asker: None })
+    }
+
+    /// The same client, which says this of its own node.
+    pub fn saying(&self, asker: Option<Asker>) -> Self {
+        Self { asker, ..self.clone() }
     }
 
     /// Asks one node what it is. Takes at most 5 s; the answer is `node`'s own, or it is an error.
@@ -118,7 +124,7 @@ impl Client {
         }
         let mut tls = rustls::Stream::new(&mut tls, stream);
         // A server that refuses this node says so in what is read; a write that fails comes of that.
-        let written = tls.write_all(&http::get(&host, STANDING));
+        let written = tls.write_all(&http::get(&host, STANDING, self.asker.as_ref()));
         let response = http::read_response(&mut tls, MAX_BYTES).map_err(|e| match (e, written) {
             (HttpError::Io(e), Err(w)) if e.kind() == io::ErrorKind::UnexpectedEof => broken(&w, node),
             (HttpError::Io(e), _) => broken(&e, node),

@@ -2,6 +2,7 @@
 //! named length back, and the connection ends.
 
 use super::MAX_HEAD;
+use nodeimg_init_core::peer::{ASKER, Asker};
 use std::io::{self, Read};
 
 const MAX_HEADERS: usize = 32;
@@ -43,11 +44,12 @@ impl Status {
     }
 }
 
-/// Method and path of a request without a body.
+/// Method and path of a request without a body, and what the asker says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
     pub path: String,
+    pub asker: Option<Asker>,
 }
 
 /// Status and body of an answer.
@@ -78,9 +80,10 @@ pub enum HttpError {
 }
 
 /// Bytes of a `GET`.
-pub fn get(host: &str, path: &str) -> Vec<u8> {
+pub fn get(host: &str, path: &str, asker: Option<&Asker>) -> Vec<u8> {
+    let asker = asker.map(|a| format!("{ASKER}: {}\r\n", a.to_text())).unwrap_or_default();
     format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: nodeinit\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: nodeinit\r\nAccept: application/json\r\n{asker}Connection: close\r\n\r\n"
     )
     .into_bytes()
 }
@@ -147,7 +150,10 @@ fn parse_request(bytes: &[u8]) -> Head<Request> {
     let (Some(method), Some(path), Some(1)) = (request.method, request.path, request.version) else {
         return Err(HttpError::NotHttp);
     };
-    let request = Request { method: method.to_owned(), path: path.to_owned() };
+    let (method, path) = (method.to_owned(), path.to_owned());
+    let mut said = headers.iter().filter(|h| h.name.eq_ignore_ascii_case(ASKER));
+    let asker = said.next().and_then(|h| Asker::parse(std::str::from_utf8(h.value).ok()?));
+    let request = Request { method, path, asker };
     let has_body = headers.iter().any(|h| {
         h.name.eq_ignore_ascii_case("transfer-encoding")
             || (h.name.eq_ignore_ascii_case("content-length") && h.value != b"0")
@@ -212,9 +218,12 @@ mod tests {
             let bytes = answer(Status::NotFound, &body);
             let read = read_response(&mut Pieces(&bytes, piece), 3000).expect("an answer");
             prop_assert_eq!(read, Response { status: 404, body });
-            let bytes = get("cp1.peer.nodeimg.invalid", "/nodeimg/v1/standing");
+            let text = format!("member {} {}", "a".repeat(32), "b".repeat(64));
+            let asker = Asker::parse(&text).filter(|_| piece % 2 == 0);
+            let bytes = get("cp1.peer.nodeimg.invalid", "/nodeimg/v1/standing", asker.as_ref());
             let read = read_request(&mut Pieces(&bytes, piece)).expect("a request");
-            prop_assert_eq!(read, Request { method: "GET".into(), path: "/nodeimg/v1/standing".into() });
+            let (method, path) = ("GET".into(), "/nodeimg/v1/standing".into());
+            prop_assert_eq!(read, Request { method, path, asker });
         }
     }
 

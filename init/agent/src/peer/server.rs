@@ -11,7 +11,7 @@ use super::{LINGER, MAX_HEAD, WHOLE};
 use crate::report::Reporter;
 use nodeimg_contract::seed::PeerIdentity;
 use nodeimg_init_core::node_config::NodeName;
-use nodeimg_init_core::peer::{Hello, PATH_ROOT, PROTOCOL, Rejection, STANDING, Subject, printable};
+use nodeimg_init_core::peer::{Asker, Hello, PATH_ROOT, PROTOCOL, Rejection, STANDING, Subject, printable};
 use rustls::{ServerConfig, ServerConnection};
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -31,8 +31,19 @@ const STACK: usize = 512 << 10;
 /// Pause after a failed accept (no file descriptors, no memory).
 const BREATH: Duration = Duration::from_millis(100);
 
-/// What this node says now.
-pub type Answer = Arc<dyn Fn() -> Hello + Send + Sync>;
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// By its certificate.
+    pub caller: Subject,
+    /// Where from.
+    pub from: IpAddr,
+    /// What it says of itself, if it belongs to a cluster.
+    pub asker: Option<Asker>,
+}
+
+/// What this node says now, to whom.
+pub type Answer = Arc<dyn Fn(&Question) -> Hello + Send + Sync>;
 
 /// Answers other nodeinits until it is dropped.
 pub struct Server {
@@ -205,7 +216,7 @@ fn exchange(
     let mut tls = rustls::Stream::new(&mut tls, stream);
     let request = http::read_request(&mut tls);
     let (status, body) = match caller {
-        Ok(_) => reply(shared, request)?,
+        Ok(caller) => reply(shared, request, caller, from)?,
         Err(e) => {
             shared.complaints.say(&format!("refused {from}: its certificate is of the peer CA, but {e}"));
             rejection(Status::Forbidden, &format!("your certificate: {e}"))
@@ -217,7 +228,12 @@ fn exchange(
 }
 
 /// What to say to a request of a peer.
-fn reply(shared: &Shared, request: Result<Request, HttpError>) -> io::Result<(Status, Vec<u8>)> {
+fn reply(
+    shared: &Shared,
+    request: Result<Request, HttpError>,
+    caller: Subject,
+    from: IpAddr,
+) -> io::Result<(Status, Vec<u8>)> {
     let request = match request {
         Ok(request) => request,
         Err(HttpError::Io(e)) => return Err(e),
@@ -238,7 +254,8 @@ fn reply(shared: &Shared, request: Result<Request, HttpError>) -> io::Result<(St
     if request.method != "GET" {
         return Ok(rejection(Status::MethodNotAllowed, "only GET is answered here"));
     }
-    match (shared.answer)().to_bytes() {
+    let question = Question { caller, from, asker: request.asker };
+    match (shared.answer)(&question).to_bytes() {
         Ok(body) => Ok((Status::Ok, body)),
         Err(e) => {
             shared.complaints.say(&format!("this node's own answer cannot be sent: {e}"));

@@ -84,7 +84,7 @@ struct Running {
 fn start(identity: &PeerIdentity, node: &str, says: Hello) -> Running {
     let folder = tempfile::tempdir().expect("a folder");
     let reporter = Reporter::quiet(folder.path().into());
-    let answer: Answer = Arc::new(move || says.clone());
+    let answer: Answer = Arc::new(move |_: &Question| says.clone());
     let bind = "127.0.0.1:0".parse().expect("an address");
     let server = Server::start(identity, &name(node), answer, bind, &reporter).expect("started");
     Running { server, _folder: folder }

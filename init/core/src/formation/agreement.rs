@@ -11,12 +11,14 @@
 //!
 //! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent.
 //! - The candidate names incarnations: a promise of a disk that is gone supports no birth of another disk.
+//! - What lives outside of the list is a cluster as well: an API server behind the endpoint ([`Endpoint::Ours`]), and whoever
+//!   asked this node as a member (among the answers, under whatever name). Nothing is born beside either.
 //! - "Started" always wins over "blank": a birth that somebody started is joined, or started late by those in it.
 
 use super::record::Record;
 use super::refusal::Refusal;
 use super::rules::Rules;
-use super::standing::{Answer, Standing};
+use super::standing::{Answer, Endpoint, Standing};
 use super::wait::Wait;
 use super::{Now, Seeded};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Method, Participant};
@@ -33,25 +35,61 @@ pub enum Agreement {
     /// Write that the promised birth is started, then start etcd.
     Start,
     /// The cluster of this birth exists and has no place for this incarnation: join it.
-    Join(BirthId),
+    Join {
+        /// Which.
+        birth: BirthId,
+        /// Nobody in the list says so.
+        outside: bool,
+    },
     /// Ask again later.
     Wait(Wait),
+}
+
+/// What one round gave.
+#[derive(Clone, Copy)]
+pub struct Round<'a> {
+    /// By name: of the list, and of members that asked this node.
+    pub answers: &'a BTreeMap<String, Answer>,
+    /// What answers there.
+    pub endpoint: &'a Endpoint,
 }
 
 /// Decides for a record that is blank.
 pub fn agree(
     seeded: &Seeded,
     record: &Record,
-    answers: &BTreeMap<String, Answer>,
+    round: Round<'_>,
     now: Now,
     rules: Rules,
 ) -> Result<Agreement, Refusal> {
+    let listed: BTreeMap<String, Answer>;
+    let answers = if rules.askers_are_heard {
+        round.answers
+    } else {
+        let all = round.answers.iter().filter(|(name, _)| is_listed(seeded, name));
+        listed = all.map(|(name, answer)| (name.clone(), answer.clone())).collect();
+        &listed
+    };
+    let endpoint = if rules.endpoint_is_asked { round.endpoint } else { &Endpoint::Nothing };
     doubles(seeded, record, answers)?;
-    if let Some(found) = cluster(seeded, answers)?
+    if let Some((name, found)) = cluster(seeded, answers)?
         && rules.started_wins
     {
         another_pki(answers)?;
-        return Ok(towards(seeded, record, found, rules));
+        return match endpoint {
+            Endpoint::Ours(Ok(other)) if *other != found.id => {
+                Err(Refusal::TwoBirths { one: name, other: "what answers behind the endpoint".into() })
+            }
+            _ => Ok(towards(seeded, record, found, rules)),
+        };
+    }
+    match endpoint {
+        Endpoint::Nothing => {}
+        Endpoint::Ours(Ok(id)) => {
+            let found = Found { id: id.clone(), birth: None, outside: true };
+            return Ok(towards(seeded, record, found, rules));
+        }
+        Endpoint::Ours(Err(why)) => return Ok(Agreement::Wait(Wait::Outside(why.clone()))),
     }
     let required = required(seeded, answers, rules);
     let mut silent = Vec::new();
@@ -75,7 +113,7 @@ pub fn agree(
             None => silent.push((name.clone(), "not asked yet".into())),
         }
     }
-    disagreement(answers)?;
+    disagreement(seeded, answers)?;
     permit(seeded, now)?;
     if !silent.is_empty() {
         return Ok(Agreement::Wait(Wait::Peers(silent)));
@@ -115,14 +153,20 @@ pub fn required(seeded: &Seeded, answers: &BTreeMap<String, Answer>, rules: Rule
         .collect()
 }
 
+fn is_listed(seeded: &Seeded, name: &str) -> bool {
+    seeded.listed.iter().any(|n| n.name == name)
+}
+
 /// The birth that somebody has started or joined, and its participants if somebody said them. Who is on the way into a
 /// cluster and holds nothing of it is no witness of it: blank nodes would follow each other for ever.
 struct Found {
     id: BirthId,
     birth: Option<Birth>,
+    /// Nobody in the list says so.
+    outside: bool,
 }
 
-fn cluster(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<Option<Found>, Refusal> {
+fn cluster(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<Option<(String, Found)>, Refusal> {
     let mut found: Option<(String, Found)> = None;
     for (name, answer) in answers {
         let Answer::Said { standing, .. } = answer else { continue };
@@ -138,15 +182,19 @@ fn cluster(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<Option
         if birth.as_ref().is_some_and(|b| !ours(b)) {
             return Err(Refusal::AnotherCluster { name: name.clone() });
         }
+        let outside = !is_listed(seeded, name);
         match &mut found {
-            None => found = Some((name.clone(), Found { id, birth })),
-            Some((_, f)) if f.id == id => f.birth = f.birth.take().or(birth),
+            None => found = Some((name.clone(), Found { id, birth, outside })),
+            Some((_, f)) if f.id == id => {
+                f.birth = f.birth.take().or(birth);
+                f.outside &= outside;
+            }
             Some((first, _)) => {
                 return Err(Refusal::TwoBirths { one: first.clone(), other: name.clone() });
             }
         }
     }
-    Ok(found.map(|(_, f)| f))
+    Ok(found)
 }
 
 /// A cluster exists: start late what this incarnation is part of, else join.
@@ -166,7 +214,7 @@ fn towards(seeded: &Seeded, record: &Record, found: Found, rules: Rules) -> Agre
                 Agreement::Promise(birth.clone())
             }
         }
-        _ => Agreement::Join(found.id),
+        _ => Agreement::Join { birth: found.id, outside: found.outside },
     }
 }
 
@@ -204,9 +252,9 @@ pub fn permit(seeded: &Seeded, now: Now) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A birth needs one mind: the seeds of all who answered say the same.
-fn disagreement(answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
-    for (name, answer) in answers {
+/// A birth needs one mind: the seeds of all in the list who answered say the same.
+fn disagreement(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
+    for (name, answer) in answers.iter().filter(|(name, _)| is_listed(seeded, name)) {
         match answer {
             Answer::Said { differs, .. } if !differs.is_empty() => {
                 return Err(Refusal::Disagree { name: name.clone(), fields: differs.clone() });
@@ -248,7 +296,8 @@ fn doubles(seeded: &Seeded, record: &Record, answers: &BTreeMap<String, Answer>)
 /// the incarnation that the birth names. Nothing was ever acknowledged that this node alone holds.
 ///
 /// "Holds nothing" is: blank, of another birth, or on its way into this one without data. A joiner has no vote, so the
-/// last of these never takes a voter from a birth that lives.
+/// last of these never takes a voter from a birth that lives. Whoever else answers (a member that is not in the list) must
+/// hold nothing of it either; and of a cluster that only such a node told of, nothing is given up at all: it may be off.
 pub fn is_worth_nothing(
     seeded: &Seeded,
     record: &Record,
@@ -276,9 +325,14 @@ pub fn is_worth_nothing(
         .chain(participants().map(|p| p.name.clone()))
         .filter(|n| *n != seeded.name)
         .collect();
+    let held = answers.values().any(|a| matches!(a, Answer::Said { standing, .. } if standing.holds(&own)));
     let has_served = record.joined().is_some();
     let empty = etcd_is_empty && !has_served;
-    (empty || !rules.data_is_never_given_up) && !names.is_empty() && names.iter().all(holds_nothing)
+    (empty || !rules.data_is_never_given_up)
+        && !held
+        && !record.joins_outside()
+        && !names.is_empty()
+        && names.iter().all(holds_nothing)
 }
 
 /// Another birth than this node's own that a peer belongs to.
@@ -298,13 +352,8 @@ pub fn is_superseded(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool 
             _ => None,
         })
     };
-    let holds_own = |s: &Standing| match s {
-        Standing::Started { birth, .. } => birth.id() == *own,
-        Standing::Member { birth, holds, .. } => *holds && birth == own,
-        Standing::Blank { .. } | Standing::CannotSay { .. } => false,
-    };
     let other = |s: &Standing| matches!(s, Standing::Started { birth, .. } if birth.id() != *own);
-    said().any(other) && !said().any(holds_own)
+    said().any(other) && !said().any(|s| s.holds(own))
 }
 
 /// Whether anybody says that it belongs to this birth.

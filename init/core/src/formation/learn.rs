@@ -29,7 +29,9 @@ impl State {
                 }
             }
             (Event::NodeRecordWritten(node), Some(disks)) => disks.node = RecordFile::Good(node),
-            (Event::PeersAnswered(answers), _) => run.answers = Some(answers),
+            (Event::PeersAnswered(answers, endpoint), _) => {
+                (run.answers, run.endpoint) = (Some(answers), endpoint);
+            }
             (Event::ClusterSeen(view), _) => run.look = Some(Look::Seen(view)),
             (Event::ClusterHidden(why), _) => {
                 run.look = Some(Look::Hidden(why));

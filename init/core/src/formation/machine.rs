@@ -8,7 +8,7 @@ use super::member::Member;
 use super::membership::{ClusterView, EtcdMember};
 use super::record::RecordFile;
 use super::rules::Rules;
-use super::standing::Answer;
+use super::standing::{Answer, Endpoint};
 use super::wait::Wait;
 use super::{ClusterRecord, ClusterStep, GivingUp, NodeRecord, Record, Refusal, Seeded, Standing};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
@@ -55,8 +55,9 @@ pub enum Event {
     RecordWritten(Record),
     /// The node record is written and synced.
     NodeRecordWritten(NodeRecord),
-    /// Every other listed node was asked; answers by listed name.
-    PeersAnswered(BTreeMap<String, Answer>),
+    /// Every other listed node was asked, and whoever has asked this node of late as a member of a cluster, listed or not:
+    /// answers by name. And what answers behind the endpoint.
+    PeersAnswered(BTreeMap<String, Answer>, Endpoint),
     /// One look at the cluster.
     ClusterSeen(Box<ClusterView>),
     /// Nobody of the cluster lets this node look: why.
@@ -131,7 +132,7 @@ pub enum Action {
     WriteRecord(Record),
     /// Write the node record on the state partition, synced.
     WriteNodeRecord(NodeRecord),
-    /// Ask every other listed node, all at once; silence is an answer too.
+    /// Ask every other listed node and the endpoint, all at once; silence is an answer too.
     AskPeers,
     /// Look at the cluster of this birth through its members.
     LookAtCluster(BirthId),
@@ -233,6 +234,8 @@ pub(super) enum Lease {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Run {
     pub answers: Option<BTreeMap<String, Answer>>,
+    /// Of the same round.
+    pub endpoint: Endpoint,
     pub look: Option<Look>,
     /// The last try to become a voter failed.
     pub not_promoted: bool,

@@ -1,6 +1,6 @@
 //! What a node with an etcd file system does next: a control plane with stacked etcd, or a node of role `etcd`.
 
-use super::agreement::{self, Agreement};
+use super::agreement::{self, Agreement, Round};
 use super::machine::{Disks, EtcdStart, Look, Run};
 use super::membership::{ClusterView, Membership, membership};
 use super::once::{kept_by_etcd, once_per_cluster};
@@ -135,19 +135,15 @@ impl Member<'_> {
         }
     }
 
-    /// A node that has neither started nor joined: the agreement. Alone in its list it has nobody to ask.
+    /// A node that has neither started nor joined: the agreement. Alone in its list it still asks the endpoint.
     fn blank(&self, record: &Record) -> Result<Action, Refusal> {
-        let nobody = BTreeMap::new();
-        let answers = match &self.run.answers {
-            Some(answers) => answers,
-            None if self.seeded.others().next().is_none() => &nobody,
-            None => return Ok(Action::AskPeers),
-        };
-        let next = match agreement::agree(self.seeded, record, answers, self.now, self.rules)? {
+        let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
+        let round = Round { answers, endpoint: &self.run.endpoint };
+        let next = match agreement::agree(self.seeded, record, round, self.now, self.rules)? {
             Agreement::Wait(wait) => return Ok(Action::Wait(wait)),
             Agreement::Promise(birth) => record.promise(birth),
             Agreement::Start => record.start(),
-            Agreement::Join(birth) => record.begin_join(birth),
+            Agreement::Join { birth, outside } => record.begin_join(birth, outside),
         };
         next.map(Action::WriteRecord).ok_or(IMPOSSIBLE)
     }
@@ -290,7 +286,8 @@ impl Member<'_> {
             Some(Look::Hidden(why)) => {
                 let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
                 let hopeless = self.hopeless(record, node, birth, answers)?;
-                return Ok(hopeless.unwrap_or_else(|| Action::Wait(Wait::Cluster(why.clone()))));
+                let wait = if record.joins_outside() { Wait::Outside } else { Wait::Cluster };
+                return Ok(hopeless.unwrap_or_else(|| Action::Wait(wait(why.clone()))));
             }
         };
         if never_started && view.record.as_ref().is_some_and(|r| r.birth() != birth) {

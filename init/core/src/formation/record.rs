@@ -23,6 +23,9 @@ pub struct Record {
     started: Option<Birth>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     joining: Option<BirthId>,
+    /// Nobody in the seed's list told of the birth that it joins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    outside: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     joined: Option<BirthId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +75,7 @@ impl Record {
             promised: None,
             started: None,
             joining: None,
+            outside: false,
             joined: None,
             recovered_from: None,
             starts: 0,
@@ -100,9 +104,9 @@ impl Record {
         let birth = self.promised.as_ref().filter(|b| self.is_blank() && self.takes_part_in(b))?;
         Some(Self { started: Some(birth.clone()), ..self.clone() })
     }
-    /// Goes to join the cluster of a birth in which this incarnation has no part.
-    pub(super) fn begin_join(&self, birth: BirthId) -> Option<Self> {
-        self.is_blank().then(|| Self { joining: Some(birth), ..self.clone() })
+    /// Goes to join the cluster of a birth in which this incarnation has no part. `outside`: nobody in the list told of it.
+    pub(super) fn begin_join(&self, birth: BirthId, outside: bool) -> Option<Self> {
+        self.is_blank().then(|| Self { joining: Some(birth), outside, ..self.clone() })
     }
     /// Notes the first good start (of a participant), or the promotion to a voter (of a joined node).
     pub(super) fn join(&self) -> Option<Self> {
@@ -133,6 +137,10 @@ impl Record {
     /// The birth that this node joins or joined without a part in it.
     pub fn joining(&self) -> Option<&BirthId> {
         self.joining.as_ref()
+    }
+    /// Whether nobody in the list told of the birth that this node joins, and it has not been a member yet.
+    pub fn joins_outside(&self) -> bool {
+        self.outside && self.joined.is_none()
     }
     /// The birth whose data an operator's recovery took over.
     pub fn recovered_from(&self) -> Option<&BirthId> {
@@ -169,6 +177,7 @@ impl Record {
             && record.started.iter().all(|b| record.takes_part_in(b))
             && (record.started.is_none() || record.started == record.promised)
             && (record.started.is_none() || record.joining.is_none())
+            && (!record.outside || record.joining.is_some())
             && (record.joined.is_none() || record.joined == record.cluster())
             && (record.recovered_from.is_none() || record.started.is_some());
         if consistent { Ok(record) } else { Err(BadRecord::Damaged) }

@@ -15,6 +15,10 @@ pub struct Rules {
     pub without_ends_with_an_answer: bool,
     /// A birth that somebody started is joined or started late; off: it is one more that did not promise.
     pub started_wins: bool,
+    /// An API server of the cluster behind the endpoint is a cluster: nothing is born beside it.
+    pub endpoint_is_asked: bool,
+    /// A member that is not in the list, and asks, is a cluster too.
+    pub askers_are_heard: bool,
     /// Only a node whose etcd holds nothing becomes blank again.
     pub data_is_never_given_up: bool,
     /// The pinned incarnation is compared with the etcd file system's.
@@ -39,6 +43,8 @@ impl Rules {
         late_start_needs_its_incarnation: true,
         without_ends_with_an_answer: true,
         started_wins: true,
+        endpoint_is_asked: true,
+        askers_are_heard: true,
         data_is_never_given_up: true,
         pins_are_compared: true,
         starts_are_counted: true,

@@ -75,6 +75,15 @@ impl Standing {
         }
     }
 
+    /// Whether it says that data of a birth may lie there.
+    pub(super) fn holds(&self, own: &BirthId) -> bool {
+        match self {
+            Standing::Started { birth, .. } => birth.id() == *own,
+            Standing::Member { birth, holds, .. } => *holds && birth == own,
+            Standing::Blank { .. } | Standing::CannotSay { .. } => false,
+        }
+    }
+
     /// The etcd file system that it speaks of.
     pub fn incarnation(&self) -> Option<&Incarnation> {
         match self {
@@ -84,6 +93,17 @@ impl Standing {
             Standing::CannotSay { .. } => None,
         }
     }
+}
+
+/// What answers behind the endpoint, in one round of questions: a cluster may live on nodes that no seed lists.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Endpoint {
+    /// Nothing of this cluster: nobody, no API server, or one whose certificate is of another CA.
+    #[default]
+    Nothing,
+    /// An API server with a certificate of this cluster's CA: the birth that its cluster has recorded, or why that cannot
+    /// be read (for people).
+    Ours(Result<BirthId, String>),
 }
 
 /// What one peer said in one round of questions.

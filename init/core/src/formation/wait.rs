@@ -14,6 +14,9 @@ pub enum Wait {
     Participant(String),
     /// The cluster exists; nobody of it answers this node's questions.
     Cluster(String),
+    /// A cluster lives on nodes outside of the seed's list (an API server of it answers behind the endpoint, or a member of
+    /// it has asked): why it cannot be joined yet.
+    Outside(String),
     /// The cluster has not written its birth into the ConfigMap yet.
     ClusterRecord,
     /// etcd takes one learner at a time.
@@ -38,7 +41,7 @@ impl Wait {
             Wait::ClusterRecord | Wait::Learner(_) | Wait::Promotion | Wait::Lease(_) => 600,
             Wait::NodeStillReady => 120,
             Wait::StaleMember(_) => 180,
-            Wait::Quorum(_) => 30,
+            Wait::Quorum(_) | Wait::Outside(_) => 30,
         })
     }
 
@@ -49,7 +52,7 @@ impl Wait {
             Wait::Peers(_) | Wait::Participant(_) | Wait::Cluster(_) | Wait::ClusterRecord => {
                 Duration::from_millis(500)
             }
-            Wait::Learner(_) | Wait::Lease(_) => Duration::from_secs(1),
+            Wait::Learner(_) | Wait::Lease(_) | Wait::Outside(_) => Duration::from_secs(1),
             Wait::NodeStillReady | Wait::StaleMember(_) | Wait::Quorum(_) => Duration::from_secs(5),
         }
     }
@@ -67,6 +70,13 @@ impl Wait {
                 Code::JoinBlocked,
                 "the cluster",
                 "look at the consoles of the control planes that have started",
+            ),
+            Wait::Outside(_) => (
+                Code::ClusterElsewhere,
+                "the cluster",
+                "look at the consoles of the control planes that were added later: if their etcd lost its majority, run \
+                 \"nodeinit recover\" on one that has data, and this node joins it; if nothing of it is to be kept, wipe \
+                 them, and this node",
             ),
             Wait::Learner(_) | Wait::NodeStillReady | Wait::Promotion => (
                 Code::JoinBlocked,
@@ -104,6 +114,9 @@ impl std::fmt::Display for Wait {
             Wait::Promises(names) => write!(f, "{} to promise the same birth", names.join(", ")),
             Wait::Participant(name) => write!(f, "{name} to start the birth"),
             Wait::Cluster(why) => write!(f, "the cluster to answer ({why})"),
+            Wait::Outside(why) => {
+                write!(f, "the cluster that lives outside of the seed's list ({why})")
+            }
             Wait::ClusterRecord => f.write_str("the cluster to publish its birth"),
             Wait::Learner(name) => write!(f, "{name}, which joins now, to become a voter"),
             Wait::NodeStillReady => {

@@ -230,10 +230,10 @@ fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
 }
 
-fn is_incarnation(incarnation: &Incarnation) -> bool {
+pub(super) fn is_incarnation(incarnation: &Incarnation) -> bool {
     is_hex(&incarnation.0, 32)
 }
 
-fn is_birth_id(birth: &BirthId) -> bool {
+pub(super) fn is_birth_id(birth: &BirthId) -> bool {
     is_hex(&birth.0, 64)
 }

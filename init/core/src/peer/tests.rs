@@ -105,6 +105,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = (Hello::parse(&bytes), Rejection::parse(&bytes), Subject::of(&bytes));
+        let _ = Asker::parse(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
@@ -188,6 +189,24 @@ fn a_birth_that_birth_new_does_not_make_is_refused() {
     assert!(refused(started(|p| p[1] = p[0].clone())), "one name twice");
     assert!(refused(started(|p| *p = serde_json::json!([]))), "nobody");
     assert!(refused(started(|p| p[0]["name"] = "CP 1".into())), "no name");
+}
+
+#[test]
+fn what_an_asker_is_goes_there_and_back() {
+    let birth = birth(vec!["cp1".into()], 'a');
+    let started = Standing::Started { incarnation: Incarnation("1".repeat(32)), birth: birth.clone() };
+    let asker = Asker::of(&started).expect("it belongs to a cluster");
+    assert!(asker.holds);
+    assert_eq!(asker.to_text(), format!("member {} {}", "1".repeat(32), birth.id()));
+    for holds in [true, false] {
+        let asker = Asker { holds, ..asker.clone() };
+        assert_eq!(Asker::parse(&asker.to_text()).as_ref(), Some(&asker));
+        assert_eq!(Asker::of(&asker.standing()), Some(asker));
+    }
+    assert_eq!(Asker::of(&hello().standing), None, "a blank node says nothing");
+    for bad in ["", "member", "blank a b", "member 1 2", &format!("{} x", asker.to_text())] {
+        assert_eq!(Asker::parse(bad), None, "{bad}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::peer::http;
-use nodeimg_init_core::peer::{Rejection, STANDING};
+use nodeimg_init_core::peer::{Asker, Rejection, STANDING};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -25,7 +25,7 @@ fn careless(identity: &PeerIdentity) -> Arc<ClientConfig> {
 }
 
 fn careless_client(identity: &PeerIdentity) -> Client {
-    Client { config: careless(identity), whole: WHOLE }
+    Client { config: careless(identity), whole: WHOLE, asker: None }
 }
 
 /// Sends bytes of HTTP as a peer; status and what the server says of it.
@@ -52,6 +52,36 @@ fn a_good_exchange() {
 }
 
 #[test]
+fn what_an_asker_says_of_itself_is_heard_under_the_name_of_its_certificate() {
+    let ca = Ca::new();
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let hears = heard.clone();
+    let answer: Answer = Arc::new(move |question: &Question| {
+        hears.lock().expect("heard").push(question.clone());
+        hello("cp1", Role::ControlPlane)
+    });
+    let bind = "127.0.0.1:0".parse().expect("an address");
+    let identity = ca.identity("cp1", Role::ControlPlane);
+    let reporter = Reporter::quiet(folder.path().into());
+    let server = Server::start(&identity, &name("cp1"), answer, bind, &reporter).expect("started");
+    let asker = Asker {
+        incarnation: Incarnation("1".repeat(32)),
+        birth: nodeimg_contract::birth::BirthId("2".repeat(64)),
+        holds: true,
+    };
+    let client = ca.client("cp4");
+    for says in [None, Some(asker.clone())] {
+        client.saying(says).ask_at(server.address(), &name("cp1")).expect("an answer");
+    }
+    let heard = heard.lock().expect("heard");
+    let [blank, member] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((blank.caller.name.as_str(), &blank.asker), ("cp4", &None));
+    assert_eq!((member.caller.role, &member.asker), (Role::ControlPlane, &Some(asker)));
+    assert_eq!(member.from, "127.0.0.1".parse::<std::net::IpAddr>().expect("an address"));
+}
+
+#[test]
 fn a_client_of_another_ca_is_refused() {
     let (ca, other) = (Ca::new(), Ca::new());
     let cp1 = start(&ca.identity("cp1", Role::ControlPlane), "cp1", hello("cp1", Role::ControlPlane));
@@ -69,7 +99,7 @@ fn a_client_of_another_ca_is_refused() {
             roots
         })
         .with_no_client_auth();
-    let client = Client { config: Arc::new(anonymous), whole: WHOLE };
+    let client = Client { config: Arc::new(anonymous), whole: WHOLE, asker: None };
     let asked = client.ask_at(cp1.server.address(), &name("cp1"));
     assert!(matches!(asked, Err(PeerError::Untrusted(Mistrust::RefusesUs(_)))), "{asked:?}");
 }

@@ -4,7 +4,7 @@
 use crate::formation::*;
 use nodeimg_contract::birth::{BirthId, Incarnation};
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn permit(not_after: &str) -> Permit {
@@ -102,6 +102,7 @@ impl World {
                 self.births.insert(id);
                 Event::GateOpened
             }
+            Action::AskPeers => Event::PeersAnswered(BTreeMap::new(), Endpoint::Nothing),
             Action::AwaitApi => Event::ApiReady,
             Action::ReadClusterRecord => Event::ClusterRecordRead(
                 self.cluster.as_deref().map(|b| ClusterRecord::from_json(b).expect("a record")),
@@ -213,14 +214,19 @@ fn a_blank_node_needs_a_permit_and_goes_on_when_it_gets_one() {
     let blank = Seeded { permit: None, ..seeded() };
     let mut world = World::default();
     let (mut state, mut actions) = step(&State::new(blank), world.disks(), now(IN_TIME));
-    for _ in 0..2 {
-        let event = world.perform(&actions[0]).expect("record and pin");
+    for _ in 0..3 {
+        let event = world.perform(&actions[0]).expect("record, pin, question");
         (state, actions) = step(&state, event, now(IN_TIME));
     }
     assert_eq!(actions, [Action::Refuse(Refusal::NoPermit)]);
+    let nobody = || Event::PeersAnswered(BTreeMap::new(), Endpoint::Nothing);
     let (state, actions) = step(&state, Event::Reseeded(Box::new(seeded())), now(TOO_LATE));
+    assert_eq!(actions, [Action::AskPeers]);
+    let (state, actions) = step(&state, nobody(), now(TOO_LATE));
     assert!(matches!(actions[..], [Action::Refuse(Refusal::PermitExpired { .. })]));
-    let (_, actions) = step(&state, Event::Tick, now(IN_TIME));
+    let (state, actions) = step(&state, Event::Tick, now(IN_TIME));
+    assert_eq!(actions, [Action::AskPeers]);
+    let (_, actions) = step(&state, nobody(), now(IN_TIME));
     assert!(
         matches!(&actions[..], [Action::WriteRecord(r)] if r.promised().is_some() && r.started().is_none())
     );
@@ -229,7 +235,7 @@ fn a_blank_node_needs_a_permit_and_goes_on_when_it_gets_one() {
 #[test]
 fn a_permit_that_ends_between_promise_and_start_starts_nothing() {
     let mut world = World::default();
-    world.boot(3, false, IN_TIME); // record, pin, promise
+    world.boot(4, false, IN_TIME); // record, pin, question, promise
     assert!(world.births.is_empty());
     assert!(matches!(
         world.boot(usize::MAX, false, TOO_LATE),

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+mod outside;
+
 const NAMES: [&str; 3] = ["cp1", "cp2", "cp3"];
 
 fn address(n: usize) -> IpAddr {
@@ -62,7 +64,7 @@ fn heard(said: &[(usize, Standing)]) -> Event {
     for (n, standing) in said {
         answers.insert(NAMES[*n].into(), Answer::Said { standing: standing.clone(), differs: Vec::new() });
     }
-    Event::PeersAnswered(answers)
+    Event::PeersAnswered(answers, Endpoint::Nothing)
 }
 
 struct Node {
@@ -213,10 +215,9 @@ fn two_births_another_cluster_a_copy_and_other_seeds_are_refused_and_heal() {
         node.tick().round(&[(1, is(2, &other))]),
         Action::Refuse(Refusal::AnotherCluster { .. })
     ));
-    node.tick().hear(Event::PeersAnswered(BTreeMap::from([(
-        "cp2".into(),
-        Answer::Said { standing: blank(2, None), differs: vec!["nodeimg.controlPlanes".into()] },
-    )])));
+    let differs = vec!["nodeimg.controlPlanes".into()];
+    let other = Answer::Said { standing: blank(2, None), differs };
+    node.tick().hear(Event::PeersAnswered(BTreeMap::from([("cp2".into(), other)]), Endpoint::Nothing));
     assert!(matches!(&node.action, Action::Refuse(Refusal::Disagree { name, .. }) if name == "cp2"));
     assert_eq!(node.tick().action, Action::AskPeers);
 }

@@ -1,0 +1,187 @@
+//! Questions in this world: the rounds of a node, what answers behind the endpoint, and members that ask others. Here is
+//! the check that nobody starts a birth although it could know of another.
+//!
+//! The endpoint's name leads to every control plane, or to the listed ones alone ([`crate::Setting::narrow`]); an API
+//! server answers there as long as its etcd runs, with a quorum or without. A connection to it is not lost (TCP tries
+//! again); questions of peers are.
+
+use crate::machine::Progress;
+use crate::world::{Violation, World, name, slot_of};
+use nodeimg_contract::birth::BirthId;
+use nodeimg_init_core::formation::{Action, Answer, Endpoint, Event, Kind, Standing};
+use std::collections::BTreeMap;
+
+/// How long a member's question counts (milliseconds).
+const HEARD: u64 = 30_000;
+/// Between two rounds of a member's questions to the list, at most.
+const ASKS: u64 = 10_000;
+
+/// A member's question, as the one remembers it who was asked.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The machine that asked.
+    pub from: usize,
+    /// What it said of itself.
+    pub standing: Standing,
+    /// When.
+    pub at: u64,
+}
+
+impl World {
+    /// One peer's answer; when all are there, the endpoint's, and the event.
+    pub(crate) fn ask(&mut self, m: usize) {
+        let (mut slots, mut answers) =
+            match std::mem::replace(&mut self.machines[m].progress, Progress::Begun) {
+                Progress::Asking(slots, answers) => (slots, answers),
+                _ => {
+                    let others = self.machines[m].seeded.others();
+                    (others.filter_map(|l| slot_of(l.address)).collect(), BTreeMap::new())
+                }
+            };
+        if slots.is_empty() {
+            return self.end_of_round(m, answers);
+        }
+        let slot = slots.swap_remove(self.random.below(slots.len()));
+        let answer = self.answer(m, slot);
+        answers.insert(name(slot), answer);
+        self.machines[m].progress = Progress::Asking(slots, answers);
+    }
+
+    fn answer(&mut self, m: usize, slot: usize) -> Answer {
+        let peer = self.owner[slot];
+        if !self.reaches(m, peer) || self.is_lost() {
+            return Answer::Silent("no answer".into());
+        }
+        let mut differs = Vec::new();
+        if self.machines[m].seeded.without != self.machines[peer].seeded.without {
+            differs.push("nodeimg.formation.without".into());
+        }
+        let standing = self.machines[peer].standing.clone();
+        self.contact(m, &standing);
+        Answer::Said { standing, differs }
+    }
+
+    fn contact(&mut self, m: usize, standing: &Standing) {
+        if let Standing::Started { incarnation, .. } | Standing::Member { incarnation, .. } = standing {
+            self.machines[m].contact.insert(incarnation.clone(), self.time);
+        }
+    }
+
+    fn end_of_round(&mut self, m: usize, mut answers: BTreeMap<String, Answer>) {
+        let endpoint = self.endpoint(m);
+        self.askers_among(m, &mut answers);
+        let before = self.started(m);
+        self.tell(m, Event::PeersAnswered(answers, endpoint));
+        let Some(Action::WriteRecord(record)) = &self.machines[m].action else { return };
+        let Some(birth) = record.started().filter(|_| before.is_none()).map(|b| b.id()) else { return };
+        let is_first = (0..self.machines.len()).all(|o| self.started(o).as_ref() != Some(&birth));
+        if is_first && self.could_know_of_another(m, &birth) {
+            self.violate(Violation::Heedless);
+        }
+    }
+
+    fn started(&self, m: usize) -> Option<BirthId> {
+        self.machines[m].etcd_disk.record.as_ref().and_then(|r| r.started()).map(|b| b.id())
+    }
+
+    /// Who asked of late as a member takes part in the round: asked back, or by what it said. Of the list only where it
+    /// gives no answer.
+    fn askers_among(&mut self, m: usize, answers: &mut BTreeMap<String, Answer>) {
+        let since = self.time.saturating_sub(HEARD);
+        self.machines[m].askers.retain(|_, asked| asked.at >= since);
+        for (slot, asked) in self.machines[m].askers.clone() {
+            let silent = !matches!(answers.get(&name(slot)), Some(Answer::Said { .. }));
+            let back = match slot < self.setting.listed {
+                true => Answer::Silent("no answer".into()),
+                false => self.answer(m, slot),
+            };
+            let answer = match back {
+                Answer::Said { standing, .. } => {
+                    // As long as it answers as a member, it is not forgotten.
+                    if standing.cluster().is_some()
+                        && let Some(asked) = self.machines[m].askers.get_mut(&slot)
+                    {
+                        (asked.standing, asked.at) = (standing.clone(), self.time);
+                    }
+                    Answer::Said { standing, differs: Vec::new() }
+                }
+                _ => Answer::Said { standing: asked.standing, differs: Vec::new() },
+            };
+            if silent {
+                answers.insert(name(slot), answer);
+            }
+        }
+    }
+
+    /// API servers that a machine finds behind the endpoint.
+    fn behind_the_endpoint(&self, m: usize) -> Vec<usize> {
+        let is_there = |v: &usize| {
+            let machine = &self.machines[*v];
+            *v != m
+                && machine.kubelet
+                && machine.running().is_some()
+                && (machine.slot < self.setting.listed || !self.setting.narrow)
+                && self.reaches(m, *v)
+        };
+        (0..self.machines.len()).filter(is_there).collect()
+    }
+
+    fn endpoint(&mut self, m: usize) -> Endpoint {
+        let there = self.behind_the_endpoint(m);
+        for v in &there {
+            let Some(token) = self.machines[*v].running().map(|d| d.token) else { continue };
+            if let Some(record) = self.read(*v, token).and_then(|d| d.record()) {
+                return Endpoint::Ours(Ok(self.records[record].birth().clone()));
+            }
+        }
+        match there.is_empty() {
+            true => Endpoint::Nothing,
+            false => Endpoint::Ours(Err("its etcd has no leader, or no record yet".into())),
+        }
+    }
+
+    /// Whether a living member of another birth answered behind the endpoint, or has asked from outside of the list.
+    fn could_know_of_another(&self, m: usize, birth: &BirthId) -> bool {
+        let other = |v: usize| {
+            let data = self.machines[v].etcd_disk.data.as_ref().filter(|d| !d.log.is_empty());
+            data.is_some_and(|d| {
+                self.tokens[d.token] != *birth && !self.truth[d.token].acknowledged.is_empty()
+            })
+        };
+        let said = |asked: &Asked| match &asked.standing {
+            Standing::Started { birth: said, .. } => said.id() != *birth,
+            Standing::Member { birth: said, holds, .. } => *holds && said != birth,
+            Standing::Blank { .. } | Standing::CannotSay { .. } => false,
+        };
+        let mut askers = self.machines[m].askers.iter();
+        self.behind_the_endpoint(m).into_iter().any(other)
+            || askers.any(|(slot, a)| *slot >= self.setting.listed && said(a) && other(a.from))
+    }
+
+    /// Members ask the list again and again, and say what they are.
+    pub(crate) fn members_ask(&mut self) {
+        for from in 0..self.machines.len() {
+            let machine = &self.machines[from];
+            let is_due = machine.kubelet && machine.asks_at <= self.time && machine.state.is_some();
+            if !is_due || machine.seeded.kind == Kind::Worker {
+                continue;
+            }
+            let standing = machine.standing.clone();
+            let soon = if self.calm { ASKS } else { 1 + self.random.below(ASKS as usize) as u64 };
+            self.machines[from].asks_at = self.time + soon;
+            if standing.cluster().is_none() {
+                continue;
+            }
+            for to in (0..self.setting.listed).map(|slot| self.owner[slot]).collect::<Vec<_>>() {
+                if from == to || !self.reaches(from, to) || self.is_lost() {
+                    continue;
+                }
+                let asked = Asked { from, standing: standing.clone(), at: self.time };
+                let slot = self.machines[from].slot;
+                self.machines[to].askers.insert(slot, asked);
+                let answer = self.machines[to].standing.clone();
+                self.contact(from, &answer);
+            }
+        }
+    }
+}
