@@ -167,15 +167,63 @@ fn blow(random: &mut Random, listed: usize, likes: &[(Likes, usize)]) -> Blow {
     }
 }
 
+/// Blows that meet seldom by chance and do much together, at one node. Gives who is switched on late, and when.
+fn theme(
+    random: &mut Random,
+    listed: usize,
+    moments: usize,
+    plan: &mut Vec<(usize, Blow)>,
+) -> Option<(usize, usize)> {
+    let node = random.below(listed);
+    match random.below(3) {
+        // While all agree, disks are exchanged.
+        0 => {
+            for _ in 0..1 + random.below(3) {
+                plan.push((random.below(100), Blow::Wipe(random.below(listed))));
+            }
+            None
+        }
+        // Two machines join under one name.
+        1 => {
+            let from = moments / 3 + random.below(moments / 2);
+            plan.push((from, Blow::Wipe(node)));
+            plan.push((from + random.below(30), Blow::Clone(node)));
+            for _ in 0..1 + random.below(4) {
+                plan.push((from + random.below(90), Blow::Address(node)));
+            }
+            plan.push((from + random.below(90), Blow::Cut(node, 1 + random.below(30))));
+            None
+        }
+        // Consent to a birth without a node that comes after all.
+        _ => {
+            let from = random.below(60);
+            let at = if random.chance(60) { listed } else { random.below(listed) };
+            if random.chance(50) {
+                plan.push((from, Blow::Consent(node, at)));
+                return Some((node, from + 1 + random.below(60)));
+            }
+            // It has promised.
+            plan.push((from, Blow::Cut(node, 2 + random.below(30))));
+            plan.push((from + 1 + random.below(10), Blow::Consent(node, at)));
+            Some((node, 0))
+        }
+    }
+}
+
 /// The blows of a schedule, each with its moment.
 pub fn plan(random: &mut Random, listed: usize, moments: usize) -> Vec<(usize, Blow)> {
     let many = random.below(14);
     let likes = Likes::some(random);
     let mut plan: Vec<(usize, Blow)> =
         (0..many).map(|_| (random.below(moments), blow(random, listed, &likes))).collect();
+    let late = if random.chance(40) { theme(random, listed, moments, &mut plan) } else { None };
     // Who is on at the start; the rest comes on some time.
     for m in 0..machines(listed) {
-        let at = if random.chance(60) { 0 } else { random.below(moments) };
+        let at = match late {
+            Some((late, at)) if late == m => at,
+            _ if random.chance(60) => 0,
+            _ => random.below(moments),
+        };
         plan.push((at, Blow::On(m)));
     }
     plan.sort_by_key(|(at, _)| *at);

@@ -1,6 +1,7 @@
 //! etcd in this world: who leads, what is acknowledged, what a node may see and change through it.
 
 use crate::etcd::{Change, Data, Entry, Listed, Log};
+use crate::machine::Machine;
 use crate::world::{Violation, World, address, name};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_init_core::formation::{ClusterView, EtcdMember, NodeSeen, Silence};
@@ -146,11 +147,15 @@ impl World {
         self.changed = self.time;
     }
 
-    /// Whether any disk of a listed node, attached or not, holds data of a token.
+    /// Whether any disk of a listed node, attached or not, holds data of a token. One whose address a clone has cannot be
+    /// asked, so it does not count.
     pub(crate) fn lives(&self, token: usize) -> bool {
         let of = |d: &Option<Data>| d.as_ref().is_some_and(|d| d.token == token && !d.log.is_empty());
-        let mut listed = self.machines.iter().filter(|m| m.slot < self.setting.listed);
-        listed.any(|m| of(&m.etcd_disk.data) || m.shelf.as_ref().is_some_and(|s| of(&s.0.data)))
+        let is_listed = |(m, machine): &(usize, &Machine)| {
+            machine.slot < self.setting.listed && self.owner[machine.slot] == *m
+        };
+        let mut listed = self.machines.iter().enumerate().filter(is_listed);
+        listed.any(|(_, m)| of(&m.etcd_disk.data) || m.shelf.as_ref().is_some_and(|s| of(&s.0.data)))
     }
 
     /// A member that was added and runs tells its name.

@@ -5,7 +5,7 @@
 //! Takes a [`Schedule`], gives an [`Outcome`]. Pure: a schedule always goes the same way. Touches nothing.
 //!
 //! Checked at every moment: no acknowledged write is lost or forked, no member is begun twice, at most one birth has a
-//! quorum while data of another lives, nobody starts a birth that could know of another, no living member is evicted, no gate opens without a record, no recorded step is
+//! quorum while data of another lives, nobody starts a birth that could know of another or beside a disk that has started one, no living member is evicted, no gate opens without a record, no recorded step is
 //! run again under the Lease. At the end: everybody is steady, or has a reason by name that the damage explains.
 
 // An event carries what a node would have read; errors of it are values of the simulation, made rarely.

@@ -5,11 +5,11 @@
 //! server answers there as long as its etcd runs, with a quorum or without. A connection to it is not lost (TCP tries
 //! again); questions of peers are.
 
-use crate::machine::Progress;
+use crate::machine::{Machine, Progress};
 use crate::world::{Violation, World, name, slot_of};
 use nodeimg_contract::birth::BirthId;
 use nodeimg_init_core::formation::{Action, Answer, Endpoint, Event, Kind, Standing};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a member's question counts (milliseconds).
 const HEARD: u64 = 30_000;
@@ -71,6 +71,9 @@ impl World {
         let endpoint = self.endpoint(m);
         self.askers_among(m, &mut answers);
         let before = self.started(m);
+        let said: BTreeSet<usize> = (0..self.setting.listed)
+            .filter(|slot| matches!(answers.get(&name(*slot)), Some(Answer::Said { .. })))
+            .collect();
         self.tell(m, Event::PeersAnswered(answers, endpoint));
         let Some(Action::WriteRecord(record)) = &self.machines[m].action else { return };
         let Some(birth) = record.started().filter(|_| before.is_none()).map(|b| b.id()) else { return };
@@ -78,10 +81,29 @@ impl World {
         if is_first && self.could_know_of_another(m, &birth) {
             self.violate(Violation::Heedless);
         }
+        if is_first && self.another_is_started(&birth, &said) {
+            self.violate(Violation::TwoStarted);
+        }
     }
 
     fn started(&self, m: usize) -> Option<BirthId> {
         self.machines[m].etcd_disk.record.as_ref().and_then(|r| r.started()).map(|b| b.id())
+    }
+
+    /// Whether the disk of a listed node says that it has started another birth. (With two machines under one name, a disk
+    /// that was put back, or consent to do without the silent node, it may.) `said`: who answered in the round.
+    fn another_is_started(&self, birth: &BirthId, said: &BTreeSet<usize>) -> bool {
+        let started = |m: &Machine| {
+            let shelf = m.shelf.as_ref().map(|(etcd, _)| etcd);
+            let record = shelf.unwrap_or(&m.etcd_disk).record.as_ref();
+            record.and_then(|r| r.started()).is_some_and(|b| b.id() != *birth)
+        };
+        let counts = |m: &&Machine| {
+            let consent = self.consent.contains(&m.slot) && !said.contains(&m.slot);
+            m.slot < self.setting.listed && !m.hurt && !consent
+        };
+        let mut listed = self.machines.iter().filter(counts);
+        !self.machines.iter().any(|m| m.clone) && listed.any(started)
     }
 
     /// Who asked of late as a member takes part in the round: asked back, or by what it said. Of the list only where it

@@ -23,6 +23,8 @@ pub enum Violation {
     StartedTwice,
     /// A birth has a quorum while data of another, which had one, lives.
     TwoBirths,
+    /// A node was the first to start a birth while the disk of another listed node has started another.
+    TwoStarted,
     /// A node was the first to start a birth although a living member of another one answered it behind the endpoint, or
     /// had asked it from outside of the list.
     Heedless,
