@@ -128,6 +128,7 @@ fn waits_for(wait: &Wait) -> &'static str {
         Wait::Promises(_) => "the others to promise the same birth",
         Wait::Participant(_) => "the one participant to start",
         Wait::Cluster(_) => "the cluster to answer",
+        Wait::Outside(_) => "the cluster outside of the list to let it in",
         Wait::ClusterRecord => "the cluster to publish its birth",
         Wait::Learner(_) => "another learner to become a voter",
         Wait::NodeStillReady => "the Node of this name to be NotReady",

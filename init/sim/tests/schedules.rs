@@ -36,6 +36,7 @@ fn is_caught(mutant: Mutant) {
     println!("{mutant:?}: seed {}\n{}", worst.seed, shrunk.to_text());
 }
 
+// Two mistakes show themselves once in some ten thousands of schedules, or less: tests/rare.rs has them by hand.
 macro_rules! caught {
     ($($test:ident: $mutant:ident,)*) => {
         $(#[test]
@@ -45,7 +46,8 @@ macro_rules! caught {
 
         #[test]
         fn every_mutant_has_its_test() {
-            assert_eq!([$(Mutant::$mutant),*].len(), Mutant::ALL.len());
+            let rare = [Mutant::DeafConsent, Mutant::Unbound];
+            assert_eq!([$(Mutant::$mutant),*].len() + rare.len(), Mutant::ALL.len());
         }
     };
 }
@@ -54,14 +56,12 @@ caught! {
     a_start_without_everybodys_promise: Hasty,
     answers_of_an_earlier_record: OldAnswers,
     a_late_start_of_another_disk: AnyIncarnation,
-    consent_that_ignores_an_answer: DeafConsent,
     unanimity_of_never_started: Unanimity,
     data_that_is_given_up: GivesUpData,
     disks_that_are_not_compared: NoPins,
     starts_that_are_not_counted: NoCount,
     a_living_member_that_is_evicted: Evicts,
     a_member_that_is_somebody_elses: Squatter,
-    a_member_that_is_not_bound: Unbound,
     a_member_that_never_published_may_start: Unpublished,
     a_fixed_token: FixedToken,
     blank_while_the_disk_is_absent: AbsentIsBlank,

@@ -164,11 +164,9 @@ impl Desk {
         let back = strangers.map(|(name, heard)| Listed { name: name.to_string(), address: heard.from });
         let mut answers = self.answers_of(&others.iter().cloned().chain(back).collect::<Vec<_>>());
         for (name, heard) in heard {
-            let answer = answers.get_mut(name.as_str());
-            match answer {
-                // It is no part of the list: its seed may be another one. While it answers, it is not forgotten.
-                Some(Answer::Said { differs, standing }) if !is_listed(&name) => {
-                    differs.clear();
+            match answers.get(name.as_str()) {
+                // While it answers, it is not forgotten.
+                Some(Answer::Said { standing, .. }) if !is_listed(&name) => {
                     if let Some(asker) = Asker::of(standing) {
                         let again = Heard { asker, at: Instant::now(), ..heard };
                         self.said.now().askers.insert(name, again);
