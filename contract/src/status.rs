@@ -123,12 +123,18 @@ pub mod milestone {
     pub const CONTAINERD_LAUNCHED: &str = "containerd-launched";
     /// containerd answers.
     pub const CONTAINERD: &str = "containerd";
+    /// Every required node has promised the same birth, or a cluster to join is found.
+    pub const BIRTH: &str = "birth";
+    /// Keys, certificates, kubeconfigs and manifests are written.
+    pub const FILES: &str = "files";
     /// kubelet was started.
     pub const KUBELET: &str = "kubelet";
     /// The API server's first answer.
     pub const APISERVER: &str = "apiserver";
     /// `/readyz` says ok.
     pub const READYZ: &str = "readyz";
+    /// etcd has made this node's learner a voter.
+    pub const VOTER: &str = "voter";
     /// The Node is Ready.
     pub const READY: &str = "ready";
     /// Steady.

@@ -197,6 +197,8 @@ pub enum BenchCommand {
     Build(BenchBuildArgs),
     /// The timeline of a boot, from power-on to Ready
     Boot(BenchBootArgs),
+    /// Power-on to three Ready control planes, against plain kubeadm, with nodes as namespaces (needs root)
+    Formation(BenchFormationArgs),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -226,6 +228,23 @@ pub struct BenchBootArgs {
     /// Draw the timeline into this file
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BenchFormationArgs {
+    /// Profile of a control plane (TOML)
+    #[arg(value_name = "PROFILE")]
+    pub profile: PathBuf,
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub image: ImageArgs,
+    /// Folder for the nodes' disks: a tmpfs makes syncs free, as on a good server disk
+    #[arg(long, value_name = "DIR", default_value = "/dev/shm/nodeimg-lab")]
+    pub folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `90s`, `15m`, `2h`, or seconds.

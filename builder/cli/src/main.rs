@@ -44,6 +44,9 @@ fn act(cli: args::Cli) -> Result<ExitCode, Failure> {
         args::Command::Cluster(command) => commands::cluster::run(&command),
         args::Command::Bench(args::BenchCommand::Build(a)) => commands::bench_build::bench(&global, &a),
         args::Command::Bench(args::BenchCommand::Boot(a)) => commands::bench_boot::bench(&global, &a),
+        args::Command::Bench(args::BenchCommand::Formation(a)) => {
+            commands::bench_formation::bench(&global, &a)
+        }
         args::Command::Completions { shell } => {
             clap_complete::generate(shell, &mut args::Cli::command(), "nodeimg", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -159,6 +159,24 @@ pub struct ClusterSeedArgs {
     pub register: bool,
 }
 
+impl ClusterSeedArgs {
+    /// One more control plane, with every default.
+    pub fn control_plane(folder: &std::path::Path, name: &str, address: IpAddr) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            role: Some(Role::ControlPlane),
+            address: Some(address),
+            network: None,
+            labels: Vec::new(),
+            taints: Vec::new(),
+            permit: false,
+            token_ttl: super::spec::LIFETIME,
+            register: false,
+        }
+    }
+}
+
 /// Take a node out of the cluster: drain it, delete its Node, forget it
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\

@@ -2,6 +2,7 @@
 
 pub mod bench_boot;
 pub mod bench_build;
+pub mod bench_formation;
 pub mod build;
 pub mod cluster;
 pub mod lock;

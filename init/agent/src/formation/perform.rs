@@ -62,10 +62,18 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         Action::LookAtCluster(_) => look::look(f)?,
         Action::RemoveMember(id) => look::remove(f, *id),
         Action::AddLearner => look::add_learner(f),
-        Action::Promote => look::promote(f),
+        Action::Promote => {
+            let event = look::promote(f);
+            if event == Event::Promoted {
+                f.reporter.milestone(milestone::VOTER);
+            }
+            event
+        }
         Action::Render(start) => {
             f.reporter.line(begins(start));
+            f.reporter.milestone(milestone::BIRTH);
             phases::render(f, start)?;
+            f.reporter.milestone(milestone::FILES);
             Event::Rendered
         }
         Action::SettleEtcd => {
