@@ -61,7 +61,9 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
     let admin = pki.admin(spec.issued_at)?;
     let permit = checked.permit_ends.map(|ends| seed::permit(&uuid, ends)).transpose()?;
     let mut tokens: BTreeMap<&str, BootstrapToken> = BTreeMap::new();
-    for node in spec.of(Role::Worker) {
+    let certificate_key = spec.upload_certs.then(seed::certificate_key).transpose()?;
+    let fetching = spec.of(Role::ControlPlane).filter(|_| spec.upload_certs);
+    for node in spec.of(Role::Worker).chain(fetching) {
         tokens.insert(&node.name, seed::bootstrap_token(checked.tokens_end)?);
     }
     let all: Vec<_> = tokens.values().cloned().collect();
@@ -72,7 +74,13 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
     let mut nodes = Vec::new();
     for node in &spec.nodes {
         let own_token = tokens.get(node.name.as_str());
-        let given = Given { pki: &pki, permit: permit.as_ref(), tokens: &all, own_token };
+        let given = Given {
+            pki: &pki,
+            permit: permit.as_ref(),
+            tokens: &all,
+            own_token,
+            certificate_key: certificate_key.as_ref(),
+        };
         let documents = seed::documents(spec, &checked, node, &given)?;
         for (path, bytes) in kept::seed_files(Path::new(SEEDS), &node.name, &documents)? {
             out.write(&path, &bytes, true)?;

@@ -11,6 +11,7 @@
 mod addons;
 mod api;
 mod book;
+mod certs;
 mod cni;
 mod desk;
 mod door;

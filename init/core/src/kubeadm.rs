@@ -144,6 +144,21 @@ pub fn init_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String>
     ]
 }
 
+/// Arguments that upload the CAs and their keys, encrypted with the configuration's certificate key, as the Secret
+/// kube-system/kubeadm-certs. kubeadm has it end after two hours.
+pub fn upload_certs_arguments(configuration_file: &str) -> Vec<String> {
+    let words = ["init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print"];
+    let file = format!("--config={configuration_file}");
+    words.into_iter().map(str::to_owned).chain([file]).collect()
+}
+
+/// Arguments that fetch them.
+pub fn download_certs_arguments(configuration_file: &str) -> Vec<String> {
+    let words = ["join", "phase", "control-plane-prepare", "download-certs"];
+    let file = format!("--config={configuration_file}");
+    words.into_iter().map(str::to_owned).chain([file]).collect()
+}
+
 /// Arguments of one kubeadm process that runs these phases as an etcd node has them: certificates come from etcd's CA alone.
 pub fn etcd_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String> {
     const NOT_ETCD: [&str; 7] = [
@@ -169,7 +184,7 @@ pub fn kubelet_arguments(config: &NodeConfig) -> Vec<String> {
     if config.role.value != Role::Etcd {
         arguments.push("--kubeconfig=/etc/kubernetes/kubelet.conf".to_owned());
     }
-    if config.join.is_some() {
+    if config.join.is_some() && config.role.value != Role::ControlPlane {
         // Taken when kubelet.conf has no valid certificate yet; kubeadm's join writes it, and removes it afterwards.
         arguments.push("--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf".to_owned());
     }

@@ -212,6 +212,13 @@ impl NodeConfig {
         }
     }
 
+    /// Whether this control plane has no keys of the cluster, and a certificate key to fetch them with.
+    pub fn fetches_keys(&self) -> bool {
+        self.role.value == Role::ControlPlane
+            && self.pki.is_none()
+            && self.join.as_ref().is_some_and(|j| j.certificate_key.is_some())
+    }
+
     /// The kubelet's `--node-ip`: what the seed says, else the listed address. None: the address that leads to the
     /// endpoint, which a caller that knows the routes may find.
     pub fn node_ip(&self) -> Option<IpAddr> {

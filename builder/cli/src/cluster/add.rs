@@ -69,7 +69,13 @@ pub fn add(args: &ClusterSeedArgs) -> Result<Added, ClusterError> {
     }
     let permit = if args.permit { current_permit(&kept, &node)? } else { None };
     let token = (node.role == Role::Worker).then(|| seed::bootstrap_token(checked.tokens_end)).transpose()?;
-    let given = Given { pki: &kept.pki()?, permit: permit.as_ref(), tokens: &[], own_token: token.as_ref() };
+    let given = Given {
+        pki: &kept.pki()?,
+        permit: permit.as_ref(),
+        tokens: &[],
+        own_token: token.as_ref(),
+        certificate_key: None,
+    };
     let documents = seed::documents(&kept.spec, &checked, &node, &given)?;
     // Before anything is written: an API that cannot be reached leaves all as it was.
     let token = token.map(|token| tell(args, &kept, &node, &token)).transpose()?;

@@ -49,7 +49,7 @@ pub struct ClusterNewArgs {
     /// The whole cluster from a file (cluster.toml) instead of the options above and below
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "name", "control_planes", "workers", "etcd", "lbs", "endpoint", "endpoint_mode", "endpoint_addresses", "pod_subnet",
-        "service_subnet", "dns_domain", "ntp", "schedule_on_control_planes", "network", "keys", "method",
+        "service_subnet", "dns_domain", "ntp", "schedule_on_control_planes", "network", "keys", "method", "upload_certs",
     ])]
     pub from: Option<PathBuf>,
     /// The folder to make [default: NAME]
@@ -77,6 +77,10 @@ pub struct ClusterNewArgs {
     /// Who is born: quorum (all at once), first (the lowest name, the others join) [default: quorum]
     #[arg(long, value_name = "METHOD", value_parser = method)]
     pub method: Option<Method>,
+    /// The lowest control plane alone has the CAs' keys, and uploads them for the others, as kubeadm's --upload-certs does;
+    /// needs --method first
+    #[arg(long)]
+    pub upload_certs: bool,
     /// How long the cluster may be born after now (7d, 12h, 30m)
     #[arg(long, alias = "permit-lifetime", value_name = "TIME", default_value = "7d", value_parser = lifetime)]
     pub permit_ttl: SignedDuration,
@@ -227,6 +231,7 @@ impl ClusterNewArgs {
             method: self.method.unwrap_or_default(),
             keys: self.keys.unwrap_or_default(),
             schedule_on_control_planes: self.schedule_on_control_planes,
+            upload_certs: self.upload_certs,
             network: self.network.clone().unwrap_or(NodeNetwork::Dhcp),
             ..ClusterSpec::with_defaults(name, PathBuf::new(), Vec::new(), &endpoint_name)
         })

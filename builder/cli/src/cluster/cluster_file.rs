@@ -29,6 +29,8 @@ struct ClusterFile {
     keys: KeyAlgorithm,
     #[serde(default)]
     method: Method,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    upload_certs: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ntp: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -137,6 +139,7 @@ pub fn parse(path: &Path, text: &str, out: PathBuf) -> Result<ClusterSpec, Clust
         ntp: file.ntp,
         ssh_authorized_keys: file.ssh_authorized_keys,
         method: file.method,
+        upload_certs: file.upload_certs,
         keys: file.keys,
         network: network(file.network.as_ref())?.unwrap_or(NodeNetwork::Dhcp),
         ..ClusterSpec::with_defaults(&file.name, out, Vec::new(), &file.endpoint.name)
@@ -151,6 +154,7 @@ pub fn render(spec: &ClusterSpec) -> Result<String, ClusterError> {
         uuid: spec.uuid.clone(),
         keys: spec.keys,
         method: spec.method,
+        upload_certs: spec.upload_certs,
         ntp: spec.ntp.clone(),
         ssh_authorized_keys: spec.ssh_authorized_keys.clone(),
         network: Some(&spec.network).filter(|n| **n != NodeNetwork::Dhcp).map(ToString::to_string),

@@ -59,7 +59,13 @@ pub fn permit(args: &ClusterPermitArgs) -> Result<Permitted, ClusterError> {
                 SeedDocuments::new(&node.name, &user_data, kept.network_config(node))?
             }
             None => {
-                let given = Given { pki: &pki, permit: Some(&permit), tokens: &[], own_token: None };
+                let given = Given {
+                    pki: &pki,
+                    permit: Some(&permit),
+                    tokens: &[],
+                    own_token: None,
+                    certificate_key: None,
+                };
                 seed::documents(&kept.spec, &checked, node, &given)?
             }
         };

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use nodeimg_contract::birth::Permit;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{
-    BootstrapToken, ControlPlane, Endpoint, Formation, Join, KeyAlgorithm, Kubernetes, MetaData, NodeSeed,
-    Ntp, UserData,
+    BootstrapToken, CertificateKey, ControlPlane, Endpoint, Formation, Join, KeyAlgorithm, Kubernetes,
+    MetaData, NodeSeed, Ntp, UserData,
 };
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -27,6 +27,8 @@ pub struct Given<'a> {
     pub tokens: &'a [BootstrapToken],
     /// This node's own token.
     pub own_token: Option<&'a BootstrapToken>,
+    /// With which the CAs' keys are uploaded and fetched, where that is the cluster's way.
+    pub certificate_key: Option<&'a CertificateKey>,
 }
 
 /// The texts of a seed.
@@ -75,6 +77,11 @@ pub fn permit(cluster: &str, not_after: Timestamp) -> Result<Permit, ClusterErro
 /// A new bootstrap token.
 pub fn bootstrap_token(expires: Timestamp) -> Result<BootstrapToken, ClusterError> {
     Ok(BootstrapToken { token: token()?, expires })
+}
+
+/// A new certificate key, as `kubeadm certs certificate-key` makes it: an AES-256 key.
+pub fn certificate_key() -> Result<CertificateKey, ClusterError> {
+    Ok(CertificateKey(hex::encode(random::<32>()?)))
 }
 
 /// Who takes part in a birth: etcd nodes, or control planes with etcd beside them.
@@ -132,7 +139,7 @@ fn node_seed(
         join: given.own_token.map(|token| Join {
             ca: given.pki.root_certificate().to_owned(),
             token: token.clone(),
-            certificate_key: None,
+            certificate_key: given.certificate_key.filter(|_| control_plane).cloned(),
         }),
         node: node.settings.clone(),
         formation: born.then(|| Formation {
@@ -148,7 +155,7 @@ fn node_seed(
             encryption_algorithm: Some(spec.keys).filter(|k| *k != KeyAlgorithm::default()),
             ..Kubernetes::default()
         },
-        pki: given.pki.for_seed(node.role, external),
+        pki: if spec.holds_keys(node) { given.pki.for_seed(node.role, external) } else { None },
         bootstrap_tokens: if control_plane { given.tokens.to_vec() } else { Vec::new() },
         disk: None,
     })

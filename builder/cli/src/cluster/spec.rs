@@ -63,6 +63,8 @@ pub struct ClusterSpec {
     pub ssh_authorized_keys: Vec<String>,
     /// How participants of the birth are chosen.
     pub method: Method,
+    /// The lowest control plane alone has the CAs' keys, and uploads them for the others (kubeadm's `--upload-certs`).
+    pub upload_certs: bool,
     /// Of CAs and of the keys that nodes make.
     pub keys: KeyAlgorithm,
     /// CAs that are brought along, by kubeadm's file names.
@@ -106,6 +108,7 @@ impl ClusterSpec {
             ntp: Vec::new(),
             ssh_authorized_keys: Vec::new(),
             method: Method::Quorum,
+            upload_certs: false,
             keys: KeyAlgorithm::default(),
             ca_dir: None,
             permit_lifetime: Some(LIFETIME),
@@ -169,6 +172,7 @@ impl ClusterSpec {
         }
         self.check_lists()?;
         self.check_nodes()?;
+        self.check_upload()?;
         self.check_endpoint()?;
         let networks = self.check_networks()?;
         self.check_static()?;
@@ -227,6 +231,27 @@ impl ClusterSpec {
             }
         }
         Ok(())
+    }
+
+    fn check_upload(&self) -> Result<(), ClusterError> {
+        if !self.upload_certs {
+            return Ok(());
+        }
+        if self.method != Method::First {
+            let help = "give --method first as well: one has the keys before the others";
+            return Err(value("way of the keys", "upload-certs", "together with method first", help));
+        }
+        if self.external_etcd() {
+            let help = "leave --upload-certs out: with an external etcd every control plane has a certificate of its own";
+            return Err(value("way of the keys", "upload-certs", "one for etcd on the control planes", help));
+        }
+        Ok(())
+    }
+
+    /// Whether a node's seed has the CAs' keys: all control planes', or the lowest one's.
+    pub fn holds_keys(&self, node: &NodeWish) -> bool {
+        let lowest = || self.of(Role::ControlPlane).map(|n| n.name.as_str()).min();
+        !self.upload_certs || node.role != Role::ControlPlane || lowest() == Some(node.name.as_str())
     }
 
     fn check_nodes(&self) -> Result<(), ClusterError> {

@@ -75,6 +75,17 @@ pub fn api(f: &Formation<'_>) -> Result<Api, Fault> {
     way(f).map(|way| way.api).map_err(|shut| fault(f, &shut))
 }
 
+/// One question behind the endpoint.
+pub fn ask(f: &Formation<'_>, path: &str) -> Result<super::https::Answer, String> {
+    let way = way(f).map_err(|shut| shut.cause)?;
+    let answer = way.api.get(path).map_err(|fault| fault.cause)?;
+    if answer.status == 401 {
+        let shut = unknown_to_it(f, way.by_token);
+        return Err(format!("{}; {}", shut.cause, shut.help));
+    }
+    Ok(answer)
+}
+
 struct Way {
     api: Api,
     by_token: bool,

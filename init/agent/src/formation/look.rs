@@ -3,7 +3,7 @@
 
 use super::api::Api;
 use super::etcd::Etcd;
-use super::{Formation, phases, records};
+use super::{Formation, certs, phases, records};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::image::Role;
@@ -29,6 +29,12 @@ pub struct Way {
 
 /// Looks. Whatever keeps it from seeing is told, and is no fault of this node.
 pub fn look(f: &Formation<'_>) -> Result<Event, Fault> {
+    if f.config.fetches_keys()
+        && !phases::has_credentials(f)
+        && let Err(why) = certs::are_there(f)
+    {
+        return Ok(Event::ClusterHidden(why));
+    }
     phases::credentials(f)?;
     Ok(match view(f) {
         Ok((view, way)) => {

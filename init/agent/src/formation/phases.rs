@@ -1,6 +1,6 @@
 //! kubeadm: as few processes as can be, with configuration files that only root can read.
 
-use super::{Formation, files};
+use super::{Formation, certs, files};
 use crate::machine;
 use crate::process::ProcessError;
 use nodeimg_contract::fault::{Code, Fault};
@@ -80,7 +80,7 @@ pub fn sync() -> Result<(), Fault> {
 /// What nodeinit's own questions to a running cluster need, on a node that has rendered nothing yet: certificates and
 /// kubeconfigs, made anew in every boot, for the seed may be another one.
 pub fn credentials(f: &Formation<'_>) -> Result<(), Fault> {
-    if f.memory.credentials.get() || f.memory.opened.get().is_some() {
+    if has_credentials(f) {
         return Ok(());
     }
     clear()?;
@@ -95,13 +95,21 @@ pub fn credentials(f: &Formation<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether [`credentials`] has nothing to do.
+pub fn has_credentials(f: &Formation<'_>) -> bool {
+    f.memory.credentials.get() || f.memory.opened.get().is_some()
+}
+
 pub fn clear() -> Result<(), Fault> {
     files::empty(KUBERNETES)?;
     files::empty(Path::new(KUBELET).join("pki"))
 }
 
-/// The seed's CAs and keys.
+/// The seed's CAs and keys, or those that another control plane uploaded.
 pub fn authorities(f: &Formation<'_>) -> Result<(), Fault> {
+    if f.config.fetches_keys() {
+        return certs::fetch(f);
+    }
     files::folder(Path::new(pki::DIR), 0o700)?;
     files::folder(Path::new(pki::DIR).join("etcd"), 0o700)?;
     for file in pki::files(&f.config) {
@@ -134,6 +142,12 @@ pub fn publish(f: &Formation<'_>, phases: &[Phase]) -> Result<(), Fault> {
     init(f, phases, Variant::Cluster { now: crate::clock::now() }, CLUSTER_LIMIT)
 }
 
+/// Uploads the CAs and keys that lie in kubeadm's folder.
+pub fn upload_certs(f: &Formation<'_>) -> Result<(), Fault> {
+    let variant = Variant::Cluster { now: crate::clock::now() };
+    run(f, "kubeadm upload-certs", kubeadm::upload_certs_arguments, variant, CLUSTER_LIMIT)
+}
+
 fn init(f: &Formation<'_>, phases: &[Phase], variant: Variant<'_>, limit: Duration) -> Result<(), Fault> {
     let names: Vec<_> = phases.iter().map(|p| p.text()).collect();
     let object = format!("kubeadm {}", names.join(", "));
@@ -159,17 +173,26 @@ fn run(
         kubeadm::configuration(&f.config, &f.image, variant).map_err(|e| failed(object, e.to_string()))?;
     let text = for_this_machine(text);
     files::folder(RUN, 0o700)?;
-    files::folder(NO_PROGRAMS, 0o700)?;
     let file: PathBuf = Path::new(RUN).join(match variant {
         Variant::Cluster { .. } => "cluster.yaml",
         Variant::StaticEtcd(_) | Variant::JoiningEtcd { .. } | Variant::WithoutEtcd => "local.yaml",
     });
     files::write(&file, text.as_bytes(), 0o600)?;
-    let mut command = Command::new("/usr/bin/kubeadm");
-    command.args(arguments(&file.display().to_string()));
-    command.env_clear().env("PATH", NO_PROGRAMS);
-    f.processes.check(command, limit).map_err(|e| failed(object, said(&e)))?;
+    kubeadm(f, object, arguments(&file.display().to_string()), limit)?;
     files::remove(&file)
+}
+
+/// One kubeadm process.
+pub fn kubeadm(
+    f: &Formation<'_>,
+    object: &str,
+    arguments: Vec<String>,
+    limit: Duration,
+) -> Result<(), Fault> {
+    files::folder(NO_PROGRAMS, 0o700)?;
+    let mut command = Command::new("/usr/bin/kubeadm");
+    command.args(arguments).env_clear().env("PATH", NO_PROGRAMS);
+    f.processes.check(command, limit).map(drop).map_err(|e| failed(object, said(&e)))
 }
 
 pub fn failed(object: &str, cause: String) -> Fault {

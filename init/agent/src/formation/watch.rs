@@ -1,7 +1,7 @@
 //! What a node goes on doing behind its gate: it hears of its peers, and they of it; once it is steady, it looks at itself.
 
 use super::book::Book;
-use super::{Desk, Formation, external, guest, nodes, perform, roles, tokens};
+use super::{Desk, Formation, certs, external, guest, nodes, perform, roles, tokens};
 use nodeimg_init_core::formation::{Kind, Seeded};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::collections::BTreeMap;
@@ -39,6 +39,7 @@ pub fn round(f: &Formation<'_>) -> bool {
             let _ = roles::keep(f);
             if rounds.is_multiple_of(TOKENS) {
                 let _ = tokens::keep(f);
+                let _ = certs::keep(f);
             }
         }
     }

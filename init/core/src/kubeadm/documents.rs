@@ -29,6 +29,8 @@ struct Init {
     local_api_endpoint: LocalApi,
     node_registration: Registration,
     timeouts: Timeouts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_key: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -284,6 +286,13 @@ fn init(config: &NodeConfig, bootstrap_tokens: Vec<Token>) -> Result<Init, NotRe
         local_api_endpoint: LocalApi::new(config)?,
         node_registration: Registration::new(config),
         timeouts: Timeouts { kubernetes_api_call: "5m0s", etcd_api_call: "5m0s" },
+        // Read by the phase upload-certs alone, and not uploaded.
+        certificate_key: config
+            .join
+            .as_ref()
+            .filter(|_| config.pki.is_some())
+            .and_then(|j| j.certificate_key.as_ref())
+            .map(|key| key.0.clone()),
     })
 }
 

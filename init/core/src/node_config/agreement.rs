@@ -54,7 +54,8 @@ impl NodeConfig {
             (
                 "nodeimg.pki.ca",
                 certificate(pki.and_then(|p| p.ca.as_ref()))
-                    .or_else(|| self.join.as_ref().map(|j| j.ca.clone())),
+                    // A control plane without keys has the root alone, which is another certificate below a chain.
+                    .or_else(|| self.join.as_ref().filter(|_| !self.fetches_keys()).map(|j| j.ca.clone())),
             ),
             ("nodeimg.pki.frontProxyCA", certificate(pki.and_then(|p| p.front_proxy_ca.as_ref()))),
             (

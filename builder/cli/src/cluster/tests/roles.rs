@@ -217,3 +217,29 @@ fn a_nodes_pki_takes_half_a_second_of_a_cpu_at_most() {
     let took = cpu() - began;
     assert!(took.as_millis() < 500, "all of a cluster of one: {took:?}");
 }
+
+#[test]
+fn uploaded_certs_leave_the_keys_in_one_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spec = large(folder.path().join("lab"), false);
+    spec.upload_certs = true;
+    assert!(new(&spec).is_err(), "only with method first");
+    spec.method = Method::First;
+    let lab = new(&spec).expect("a cluster").folder;
+    let planes: Vec<_> = spec.of(Role::ControlPlane).map(|n| n.name.clone()).collect();
+    let lowest = planes.iter().min().expect("one");
+    let mut keys = std::collections::BTreeSet::new();
+    for name in &planes {
+        let seed = seed_of(&lab, name);
+        assert_eq!(seed.pki.is_some(), name == lowest, "{name}");
+        let join = seed.join.expect("a way to join");
+        keys.insert(join.certificate_key.expect("a certificate key").0);
+        assert_eq!(seed.formation.expect("a part in the birth").method, Method::First);
+        // The one with the keys keeps everybody's token valid.
+        let known = seed_of(&lab, lowest).bootstrap_tokens;
+        assert!(known.iter().any(|t| t.token == join.token.token));
+    }
+    assert_eq!((keys.len(), keys.first().map(String::len)), (1, Some(64)));
+    let worker = spec.of(Role::Worker).next().expect("a worker");
+    assert!(seed_of(&lab, &worker.name).join.expect("a way to join").certificate_key.is_none());
+}
