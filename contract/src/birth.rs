@@ -67,6 +67,17 @@ struct Agreed {
 #[serde(transparent)]
 pub struct BirthId(pub String);
 
+impl BirthId {
+    /// Of a cluster that nodeimg did not make: by the UID of its namespace kube-system, which names a cluster as nothing else
+    /// in Kubernetes does.
+    pub fn adopted(kube_system_uid: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"nodeimg adopted cluster\n");
+        hash.update(kube_system_uid.as_bytes());
+        Self(hex::encode(hash.finalize()))
+    }
+}
+
 impl std::fmt::Display for BirthId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

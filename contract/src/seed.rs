@@ -158,6 +158,10 @@ pub struct Formation {
     /// be a strict majority of the list; a name that answers after all takes part as if it did not stand here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// The cluster exists, and was made by kubeadm without nodeimg: whoever joins it first gives it a name of its own.
+    /// Never beside a permit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
 }
 
 /// kubeadm's `etcd.external`, with the files' content in place.

@@ -110,6 +110,8 @@ pub struct Seeded {
     pub method: Method,
     /// Consent to a birth without these names, while they are silent.
     pub without: BTreeSet<String>,
+    /// A cluster without a record may be given one: it exists, and nodeimg did not make it.
+    pub adopt: bool,
     /// What is done once per cluster, in order.
     pub steps: Vec<ClusterStep>,
 }
@@ -144,6 +146,7 @@ impl Seeded {
             permit: config.permit.clone(),
             method: config.method.value,
             without: config.without.iter().map(ToString::to_string).collect(),
+            adopt: config.adopt,
             steps,
         }
     }

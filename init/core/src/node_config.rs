@@ -153,6 +153,8 @@ pub struct NodeConfig {
     /// Consent to a birth without these, sorted; a strict majority of the list is left. Never without a permit.
     #[serde(default)]
     pub without: Vec<NodeName>,
+    /// The cluster exists, and nodeimg did not make it. Never with a permit.
+    pub adopt: bool,
     /// Kubernetes' settings.
     pub kubernetes: KubernetesSpec,
     /// CAs and keys: exactly those that the role needs. None for workers and balancers, and for control planes that

@@ -262,6 +262,7 @@ impl World {
         self.machines[m].lived =
             list.iter().filter(|l| runs(l).is_some_and(|o| o != m)).map(|l| l.id).collect();
         Some(ClusterView {
+            adopted: None,
             record,
             members,
             node: match owner != m && self.machines[owner].kubelet && self.reaches(via, owner) {

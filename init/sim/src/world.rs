@@ -360,6 +360,7 @@ fn seeded(setting: &Setting, slot: usize) -> Seeded {
         permit: (slot < setting.listed).then_some(permit),
         method: setting.method,
         without: BTreeSet::new(),
+        adopt: false,
         steps: vec![ClusterStep::Kubeadm(Phase::UploadConfig), ClusterStep::Rbac],
     }
 }

@@ -65,6 +65,7 @@ fn seeded(n: usize) -> Seeded {
         permit: Some(Permit { cluster: "c".into(), nonce: "n".into(), not_after: jiff::Timestamp::MAX }),
         method: Method::Quorum,
         without: BTreeSet::new(),
+        adopt: false,
         steps: Vec::new(),
     }
 }

@@ -87,6 +87,10 @@ pub struct ClusterNewArgs {
     /// No permit: the nodes join a cluster that exists, and can form none
     #[arg(long, conflicts_with = "permit_ttl")]
     pub no_permit: bool,
+    /// The cluster exists, made by kubeadm without nodeimg: list its control planes, give its CAs with --ca-dir, then make
+    /// seeds of nodes that join it with "nodeimg cluster seed"
+    #[arg(long, requires = "ca_dir", conflicts_with_all = ["permit_ttl", "upload_certs", "from"])]
+    pub adopt: bool,
     /// How long workers may join after now; the cluster keeps tokens of listed workers valid
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = lifetime)]
     pub token_ttl: SignedDuration,
@@ -210,7 +214,7 @@ impl ClusterNewArgs {
         };
         spec.out = self.out.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
         spec.ca_dir.clone_from(&self.ca_dir);
-        spec.permit_lifetime = Some(self.permit_ttl).filter(|_| !self.no_permit);
+        spec.permit_lifetime = Some(self.permit_ttl).filter(|_| !self.no_permit && !self.adopt);
         spec.token_lifetime = self.token_ttl;
         Ok(spec)
     }
@@ -231,6 +235,7 @@ impl ClusterNewArgs {
             method: self.method.unwrap_or_default(),
             keys: self.keys.unwrap_or_default(),
             schedule_on_control_planes: self.schedule_on_control_planes,
+            adopt: self.adopt,
             upload_certs: self.upload_certs,
             network: self.network.clone().unwrap_or(NodeNetwork::Dhcp),
             ..ClusterSpec::with_defaults(name, PathBuf::new(), Vec::new(), &endpoint_name)

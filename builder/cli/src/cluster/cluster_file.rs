@@ -30,6 +30,8 @@ struct ClusterFile {
     #[serde(default)]
     method: Method,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adopt: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     upload_certs: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ntp: Vec<String>,
@@ -139,6 +141,7 @@ pub fn parse(path: &Path, text: &str, out: PathBuf) -> Result<ClusterSpec, Clust
         ntp: file.ntp,
         ssh_authorized_keys: file.ssh_authorized_keys,
         method: file.method,
+        adopt: file.adopt,
         upload_certs: file.upload_certs,
         keys: file.keys,
         network: network(file.network.as_ref())?.unwrap_or(NodeNetwork::Dhcp),
@@ -154,6 +157,7 @@ pub fn render(spec: &ClusterSpec) -> Result<String, ClusterError> {
         uuid: spec.uuid.clone(),
         keys: spec.keys,
         method: spec.method,
+        adopt: spec.adopt,
         upload_certs: spec.upload_certs,
         ntp: spec.ntp.clone(),
         ssh_authorized_keys: spec.ssh_authorized_keys.clone(),

@@ -54,6 +54,7 @@ pub fn permit(args: &ClusterPermitArgs) -> Result<Permitted, ClusterError> {
                         method: kept.spec.method,
                         permit: Some(permit.clone()),
                         without: without.clone(),
+                        adopt: false,
                     });
                 }
                 SeedDocuments::new(&node.name, &user_data, kept.network_config(node))?

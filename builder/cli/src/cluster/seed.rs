@@ -146,6 +146,7 @@ fn node_seed(
             method: spec.method,
             permit: given.permit.cloned(),
             without: Vec::new(),
+            adopt: spec.adopt,
         }),
         kubernetes: Kubernetes {
             pod_subnet: spec.pod_subnet.clone(),

@@ -63,6 +63,8 @@ pub struct ClusterSpec {
     pub ssh_authorized_keys: Vec<String>,
     /// How participants of the birth are chosen.
     pub method: Method,
+    /// The cluster exists, made by kubeadm without nodeimg: nodes join it.
+    pub adopt: bool,
     /// The lowest control plane alone has the CAs' keys, and uploads them for the others (kubeadm's `--upload-certs`).
     pub upload_certs: bool,
     /// Of CAs and of the keys that nodes make.
@@ -108,6 +110,7 @@ impl ClusterSpec {
             ntp: Vec::new(),
             ssh_authorized_keys: Vec::new(),
             method: Method::Quorum,
+            adopt: false,
             upload_certs: false,
             keys: KeyAlgorithm::default(),
             ca_dir: None,
@@ -173,6 +176,7 @@ impl ClusterSpec {
         self.check_lists()?;
         self.check_nodes()?;
         self.check_upload()?;
+        self.check_adopt()?;
         self.check_endpoint()?;
         let networks = self.check_networks()?;
         self.check_static()?;
@@ -231,6 +235,28 @@ impl ClusterSpec {
             }
         }
         Ok(())
+    }
+
+    /// A cluster that exists has all its authorities; one that is made anew would be another's.
+    fn check_adopt(&self) -> Result<(), ClusterError> {
+        const FILES: [&str; 7] = [
+            "ca.crt",
+            "ca.key",
+            "etcd/ca.crt",
+            "etcd/ca.key",
+            "front-proxy-ca.crt",
+            "front-proxy-ca.key",
+            "sa.key",
+        ];
+        let Some(dir) = self.ca_dir.as_deref().filter(|_| self.adopt) else { return Ok(()) };
+        match FILES.iter().find(|file| !dir.join(file).is_file()) {
+            None => Ok(()),
+            Some(file) => Err(ClusterError::Brought {
+                path: dir.to_owned(),
+                cause: format!("it has no {file}"),
+                help: "copy /etc/kubernetes/pki of one of the cluster's control planes, with its keys",
+            }),
+        }
     }
 
     fn check_upload(&self) -> Result<(), ClusterError> {

@@ -4,7 +4,7 @@
 use super::api::Api;
 use super::etcd::Etcd;
 use super::{Formation, certs, phases, records};
-use nodeimg_contract::birth::Incarnation;
+use nodeimg_contract::birth::{BirthId, Incarnation};
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::peer::PORT;
@@ -53,10 +53,10 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
     let (through, list) = first(candidates(f), |address| etcd.members(address))?;
     let members = with_health(&etcd, &list);
     let others = members.iter().filter(|m| !m.learner && m.healthy && Some(m.address) != f.config.address);
-    let (server, (record, node, version)) =
+    let (server, (record, adopted, node, version)) =
         first(others.map(|m| m.address), |address| match f.config.role.value {
             // Where no API server runs nothing is known of Nodes and versions.
-            Role::Etcd => etcd.record(address).map(|r| (r, NodeSeen::Absent, f.image.kubernetes.clone())),
+            Role::Etcd => etcd.record(address).map(|r| (r, None, NodeSeen::Absent, f.image.kubernetes.clone())),
             _ => at_api(f, address),
         })?;
     if let Some(record) = &record {
@@ -81,6 +81,7 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
             .is_some_and(|m| Some(m.address) != f.config.address && answers(m.address, f.config.api_port())),
         skew: kubeadm::skew(&version, &f.image.kubernetes, f.config.role.value),
         record,
+        adopted,
         members,
     };
     Ok((view, Way { etcd: through, api: server }))
@@ -137,16 +138,22 @@ fn with_health(etcd: &Etcd, list: &MemberList) -> Vec<EtcdMember> {
     })
 }
 
-/// Record, Node object and version, by the word of one API server.
-fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<(Option<ClusterRecord>, NodeSeen, String), String> {
+/// Record, name of a cluster without one, Node object and version, by the word of one API server.
+type Told = (Option<ClusterRecord>, Option<BirthId>, NodeSeen, String);
+
+fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<Told, String> {
     let told = |fault: Fault| fault.cause;
     let api = Api::at(&f.config, address).map_err(told)?;
     let record = records::read_through(&api).map_err(told)?;
+    let adopted = match record {
+        None => records::adopted(&api).map_err(told)?,
+        Some(_) => None,
+    };
     let node = super::nodes::seen(&api, f.config.name.value.as_str()).map_err(told)?;
     let answer = api.get("/version").map_err(told)?;
     let version: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let version = version.get("gitVersion").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-    Ok((record, node, version))
+    Ok((record, adopted, node, version))
 }
 
 /// How much is heard of another node's learner. Its address is asked last: that takes seconds at a dead one.

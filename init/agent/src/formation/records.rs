@@ -3,7 +3,7 @@
 use super::api::{Answer, Api};
 use super::book::Book;
 use super::{Formation, files};
-use nodeimg_contract::birth::Incarnation;
+use nodeimg_contract::birth::{BirthId, Incarnation};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::paths;
 use nodeimg_init_core::etcd_wal;
@@ -124,6 +124,17 @@ pub fn read_cluster_record(f: &Formation<'_>) -> Result<Option<ClusterRecord>, F
 /// The same, through an API server that is given.
 pub fn read_through(api: &Api) -> Result<Option<ClusterRecord>, Fault> {
     parse(&api.get(&path())?)
+}
+
+/// The name of a cluster that nodeimg did not make.
+pub fn adopted(api: &Api) -> Result<Option<BirthId>, Fault> {
+    const NAMESPACE: &str = "/api/v1/namespaces/kube-system";
+    let answer = api.get(NAMESPACE)?;
+    if !answer.is_success() {
+        return Err(answer.fault(NAMESPACE));
+    }
+    let namespace: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    Ok(namespace.pointer("/metadata/uid").and_then(|uid| uid.as_str()).map(BirthId::adopted))
 }
 
 /// What an API server answered.

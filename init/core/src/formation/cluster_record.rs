@@ -125,6 +125,13 @@ impl ClusterRecord {
             resource_version: None,
         }
     }
+    /// The first record of a cluster that nodeimg did not make, with the node that joins it. What kubeadm did once is done,
+    /// and its add-ons are somebody's: this node's are not laid over them.
+    pub(super) fn adopted(birth: BirthId, seeded: &Seeded, incarnation: Incarnation) -> Self {
+        let own = |s: &&ClusterStep| !matches!(s, ClusterStep::Rbac);
+        let done = seeded.steps.iter().filter(own).map(ClusterStep::text).collect();
+        Self { done, ..Self::new(birth, &[]) }.with_member(&seeded.name, seeded.address, incarnation)
+    }
     /// The record of a cluster that goes on under a birth of its own: what was done stays done.
     pub(super) fn reborn(&self, birth: BirthId, participants: &[Participant]) -> Self {
         let formerly = self.formerly.iter().chain([&self.birth]).cloned().collect();

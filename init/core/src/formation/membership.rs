@@ -57,6 +57,8 @@ pub struct Silence {
 pub struct ClusterView {
     /// The ConfigMap; `None`: not published yet.
     pub record: Option<ClusterRecord>,
+    /// Without a ConfigMap: the name of a cluster that nodeimg may not have made.
+    pub adopted: Option<BirthId>,
     /// etcd's members, read through its quorum.
     pub members: Vec<EtcdMember>,
     /// The Node object of this node's name.
@@ -121,7 +123,15 @@ pub fn membership(
     view: &ClusterView,
     rules: Rules,
 ) -> Result<Membership, Refusal> {
-    let Some(record) = &view.record else { return Ok(Membership::Wait(Wait::ClusterRecord)) };
+    let Some(record) = &view.record else {
+        return Ok(match &view.adopted {
+            // Else this cluster has a birth, and its first control plane is about to write it down.
+            Some(name) if name == birth && seeded.adopt => {
+                Membership::Claim(ClusterRecord::adopted(birth.clone(), seeded, incarnation.clone()))
+            }
+            _ => Membership::Wait(Wait::ClusterRecord),
+        });
+    };
     if record.birth() != birth {
         return Err(Refusal::another_birth(record.birth(), birth));
     }

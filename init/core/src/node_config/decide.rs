@@ -108,6 +108,7 @@ pub fn decide(seed: &Seed, image: &RootManifest, facts: &NetworkFacts) -> Result
                 method: formation.method,
                 permit: formation.permit,
                 without: formation.without,
+                adopt: formation.adopt,
                 kubernetes,
                 pki: credentials.pki,
                 bootstrap_tokens: ours.bootstrap_tokens.clone(),
@@ -148,6 +149,7 @@ struct FormationSpec {
     method: Sourced<Method>,
     permit: Option<Permit>,
     without: Vec<NodeName>,
+    adopt: bool,
 }
 
 /// A decision in the making: everything that is wrong so far.
@@ -205,10 +207,19 @@ impl Decision {
             self.warnings
                 .push(format!("the permit of this seed is not used: a {role} takes part in no birth"));
         }
+        let adopt = said.is_some_and(|f| f.adopt);
+        if adopt && permit.is_some() {
+            self.problem(
+                "nodeimg.formation.adopt",
+                "a cluster that exists is joined, and a permit is for one that does not",
+                "make the seeds with \"nodeimg cluster new --adopt\", which gives no permit",
+            );
+        }
         FormationSpec {
             method: Sourced { value: method, source: default_source(method == Method::default()) },
             permit: permit.cloned(),
             without: lists.map(|lists| self.without(said, lists)).unwrap_or_default(),
+            adopt,
         }
     }
 

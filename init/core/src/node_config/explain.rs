@@ -70,6 +70,7 @@ impl NodeConfig {
             self.permit.as_ref().map(|p| format!("cluster {}, not after {}", p.cluster, p.not_after));
         l.add("nodeimg.formation.permit", permit.unwrap_or_default(), Source::UserData);
         l.said("nodeimg.formation.without", list(&self.without));
+        l.said("nodeimg.formation.adopt", list(self.adopt.then_some(true)));
         l.said("nodeimg.node.labels", list(self.node.labels.iter().map(|(k, v)| format!("{k}={v}"))));
         l.said("nodeimg.node.taints", list(&self.node.taints));
         l.said("nodeimg.node.nodeIP", list(self.node.node_ip));

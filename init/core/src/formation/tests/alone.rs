@@ -25,6 +25,7 @@ fn seeded() -> Seeded {
         kind: Kind::StackedControlPlane,
         listed: vec![Listed { name: "cp1".into(), address: "192.0.2.11".parse().expect("an address") }],
         without: BTreeSet::new(),
+        adopt: false,
         permit: Some(permit("2030-01-01T00:00:00Z")),
         method: Method::Quorum,
         steps,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+mod adopted;
 mod outside;
 
 const NAMES: [&str; 3] = ["cp1", "cp2", "cp3"];
@@ -39,6 +40,7 @@ fn seeded(me: usize) -> Seeded {
         permit: Some(permit()),
         method: Method::Quorum,
         without: BTreeSet::new(),
+        adopt: false,
         steps: ClusterStep::KUBEADM.to_vec(),
     }
 }
@@ -294,6 +296,7 @@ fn view(birth: &Birth, own: Option<(usize, Option<u64>)>, members: Vec<EtcdMembe
         lines.join(",")
     );
     ClusterView {
+        adopted: None,
         record: Some(ClusterRecord::from_json(json.as_bytes()).expect("a record")),
         members,
         node: NodeSeen::Absent,

@@ -1,0 +1,116 @@
+//! A cluster that plain kubeadm made: a node of nodeimg joins it.
+
+use super::claims::good;
+use super::support::{Seeds, lab, tell};
+use nodeimg_lab::{Lab, Machine};
+use std::path::Path;
+use std::time::Duration;
+
+const READY: Duration = Duration::from_secs(240);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+const FILES: [&str; 8] = [
+    "ca.crt",
+    "ca.key",
+    "etcd/ca.crt",
+    "etcd/ca.key",
+    "front-proxy-ca.crt",
+    "front-proxy-ca.key",
+    "sa.pub",
+    "sa.key",
+];
+
+/// cp1 has no permit, so nodeinit leaves it alone once containerd runs; kubeadm is run on it by hand. Its CAs make the seed of
+/// cp2, which joins.
+pub fn a_cluster_of_kubeadm() {
+    let by_hand = Seeds::with("old", &[("cp1", "10.77.0.11")], &["--no-permit"]);
+    let lab = lab(&by_hand, &["cp1", "cp2"]);
+    good(lab.node("cp1").power_on());
+    good(lab.until("containerd on cp1", READY, || {
+        lab.node("cp1").timeline().iter().any(|(name, _)| name == nodeimg_contract::status::milestone::CONTAINERD)
+    }));
+    sh(&lab, "cp1", &init("10.77.0.11"));
+    let literal = "--from-literal=value=of kubeadm";
+    good(lab.kubectl("cp1", &["create", "configmap", "kept", "-n", "default", literal]));
+
+    let pki = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(pki.path().join("etcd")).expect("a folder");
+    for file in FILES {
+        let text = sh(&lab, "cp1", &format!("cat /etc/kubernetes/pki/{file}"));
+        std::fs::write(pki.path().join(file), text).expect("a file");
+    }
+    let seeds = Seeds::with("old", &[("cp1", "10.77.0.11")], &["--adopt", "--ca-dir", text(pki.path())]);
+    seeds.add("cp2", "control-plane", "10.77.0.12");
+    lab.node("cp2").set_seed(Some(seeds.of("cp2")));
+    good(lab.node("cp2").power_on());
+    // The cluster's own network add-on brings the configuration to every node; here it is a bridge.
+    good(lab.until("cp2's folders", READY, || lab.node("cp2").exec(&["test", "-d", "/etc/cni/net.d"], READY).is_ok_and(|a| a.code == Some(0))));
+    sh(&lab, "cp2", &bridge(2));
+    good(lab.until_ready(&["cp2"], TEN_MINUTES));
+    tell(&lab, "cp2", "joins a cluster of kubeadm");
+
+    let members = good(lab.members_of("cp2"));
+    assert_eq!(members.members.len(), 2, "{members:?}");
+    assert!(members.members.iter().all(|m| !m.learner), "{members:?}");
+    assert_eq!(good(lab.members_of("cp1")), members);
+    let read = good(lab.kubectl("cp2", &["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"]));
+    assert_eq!(read, "of kubeadm");
+    // Nothing of nodeimg's add-ons is laid over the cluster's.
+    let sets = good(lab.kubectl("cp2", &["get", "daemonsets", "-A", "-o", "name"]));
+    assert!(!sets.contains("flannel"), "{sets}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
+fn sh(lab: &Lab, node: &str, script: &str) -> String {
+    let answer = good(lab.node(node).exec(&["/bin/sh", "-ec", script], TEN_MINUTES));
+    assert_eq!(answer.code, Some(0), "{node}: {}{}", answer.stdout, answer.stderr);
+    answer.stdout
+}
+
+fn bridge(number: u8) -> String {
+    format!(
+        r#"cat > /etc/cni/net.d/10-bridge.conflist <<'END'
+{{"cniVersion":"1.0.0","name":"by-hand","plugins":[{{"type":"bridge","bridge":"cni0","isGateway":true,
+"ipam":{{"type":"host-local","ranges":[[{{"subnet":"10.244.{number}.0/24"}}]]}}}}]}}
+END
+"#
+    )
+}
+
+/// What a person does: `kubeadm init`, with the kubelet as the init system would run it.
+fn init(address: &str) -> String {
+    format!(
+        r#"mkdir -p /run/no-programs /etc/cni/net.d /var/lib/kubelet
+grep -q api.lab.test /etc/hosts || echo '{address} api.lab.test' >> /etc/hosts
+{bridge}
+cat > /run/by-hand.yaml <<'END'
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.36.3
+imageRepository: nodeimg.invalid/k8s
+controlPlaneEndpoint: api.lab.test:6443
+networking: {{podSubnet: 10.244.0.0/16}}
+etcd: {{local: {{dataDir: /var/lib/etcd-by-hand}}}}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {{advertiseAddress: {address}}}
+nodeRegistration: {{name: cp1, criSocket: "unix:///run/containerd/containerd.sock"}}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cgroupDriver: cgroupfs
+failCgroupV1: false
+failSwapOn: false
+END
+setsid /bin/sh -c 'until [ -s /var/lib/kubelet/config.yaml ]; do sleep 0.1; done
+. /var/lib/kubelet/kubeadm-flags.env
+exec /usr/bin/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
+  --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml $KUBELET_KUBEADM_ARGS' \
+  < /dev/null > /var/log/kubelet-by-hand.log 2>&1 &
+PATH=/run/no-programs /usr/bin/kubeadm init --config /run/by-hand.yaml --ignore-preflight-errors=all 2>&1"#,
+        bridge = bridge(1)
+    )
+}
