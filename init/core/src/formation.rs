@@ -124,10 +124,11 @@ impl Seeded {
 
     /// From a decided NodeConfig and the image's add-ons.
     pub fn new(config: &NodeConfig, addons: &[String]) -> Self {
-        let mut steps = ClusterStep::KUBEADM.to_vec();
+        // Nodes are Ready when the pod network is: its add-on goes first, and needs nothing of kubeadm's.
+        let mut steps: Vec<_> = addons.iter().cloned().map(ClusterStep::Addon).collect();
+        steps.extend(ClusterStep::KUBEADM);
         steps.push(ClusterStep::Rbac);
         steps.push(ClusterStep::CoreDns { forward: config.knows_dns() });
-        steps.extend(addons.iter().cloned().map(ClusterStep::Addon));
         Self {
             name: config.name.value.to_string(),
             address: config.node_ip().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),

@@ -26,7 +26,10 @@ pub fn a_cluster_of_kubeadm() {
     let lab = lab(&by_hand, &["cp1", "cp2"]);
     good(lab.node("cp1").power_on());
     good(lab.until("containerd on cp1", READY, || {
-        lab.node("cp1").timeline().iter().any(|(name, _)| name == nodeimg_contract::status::milestone::CONTAINERD)
+        lab.node("cp1")
+            .timeline()
+            .iter()
+            .any(|(name, _)| name == nodeimg_contract::status::milestone::CONTAINERD)
     }));
     sh(&lab, "cp1", &init("10.77.0.11"));
     let literal = "--from-literal=value=of kubeadm";
@@ -43,7 +46,9 @@ pub fn a_cluster_of_kubeadm() {
     lab.node("cp2").set_seed(Some(seeds.of("cp2")));
     good(lab.node("cp2").power_on());
     // The cluster's own network add-on brings the configuration to every node; here it is a bridge.
-    good(lab.until("cp2's folders", READY, || lab.node("cp2").exec(&["test", "-d", "/etc/cni/net.d"], READY).is_ok_and(|a| a.code == Some(0))));
+    good(lab.until("cp2's folders", READY, || {
+        lab.node("cp2").exec(&["test", "-d", "/etc/cni/net.d"], READY).is_ok_and(|a| a.code == Some(0))
+    }));
     sh(&lab, "cp2", &bridge(2));
     good(lab.until_ready(&["cp2"], TEN_MINUTES));
     tell(&lab, "cp2", "joins a cluster of kubeadm");
@@ -52,7 +57,9 @@ pub fn a_cluster_of_kubeadm() {
     assert_eq!(members.members.len(), 2, "{members:?}");
     assert!(members.members.iter().all(|m| !m.learner), "{members:?}");
     assert_eq!(good(lab.members_of("cp1")), members);
-    let read = good(lab.kubectl("cp2", &["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"]));
+    let read = good(
+        lab.kubectl("cp2", &["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"]),
+    );
     assert_eq!(read, "of kubeadm");
     // Nothing of nodeimg's add-ons is laid over the cluster's.
     let sets = good(lab.kubectl("cp2", &["get", "daemonsets", "-A", "-o", "name"]));

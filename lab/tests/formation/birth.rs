@@ -189,3 +189,19 @@ pub fn first_is_born_alone() {
     ALL.iter().for_each(|n| tell(&lab, n, "method first"));
     one_cluster(&lab, &ALL);
 }
+
+/// The seeds of cp2 and cp3 have no key of the cluster.
+pub fn first_uploads_its_keys() {
+    let seeds = Seeds::with("lab", &THREE, &["--method", "first", "--upload-certs"]);
+    let lab = lab(&seeds, &ALL);
+    good(lab.power_on(&ALL));
+    good(lab.until_ready(&ALL, READY * 2));
+    ALL.iter().for_each(|n| tell(&lab, n, "method first, uploaded keys"));
+    one_cluster(&lab, &ALL);
+    let key = |node: &str| {
+        let command = ["sha256sum", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/pki/etcd/ca.key"];
+        good(lab.node(node).exec(&command, READY)).stdout
+    };
+    assert!(key("cp1").contains("etcd/ca.key"));
+    assert_eq!(key("cp1"), key("cp3"), "cp3 has fetched what cp1 has");
+}

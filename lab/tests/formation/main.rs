@@ -3,6 +3,7 @@
 //! After every scenario [`claims`] looks at the records and member lists of all nodes: one birth, the same members
 //! everywhere, all of them voters, no incarnation twice; where nodes have to wait, nothing has formed.
 
+mod adopt;
 mod birth;
 mod claims;
 mod cuts;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         ],
         &[
             ("one_comes_late_and_is_waited_for", birth::one_comes_late),
+            ("first_uploads_its_keys_and_the_others_fetch_them", birth::first_uploads_its_keys),
+            ("a_cluster_of_kubeadm_is_joined", adopt::a_cluster_of_kubeadm),
             ("every_order_of_power_on_makes_one_cluster", birth::every_order),
             ("a_partition_on_any_side_makes_no_second_cluster", birth::a_partition_on_any_side),
             ("a_partition_after_the_promise_makes_no_second_birth", birth::a_partition_after_the_promise),
