@@ -2,6 +2,7 @@
 
 use super::claims::good;
 use super::support::{Seeds, lab, tell};
+use nodeimg_contract::status::milestone;
 use nodeimg_lab::{Lab, Machine};
 use std::path::Path;
 use std::time::Duration;
@@ -25,12 +26,7 @@ pub fn a_cluster_of_kubeadm() {
     let by_hand = Seeds::with("old", &[("cp1", "10.77.0.11")], &["--no-permit"]);
     let lab = lab(&by_hand, &["cp1", "cp2"]);
     good(lab.node("cp1").power_on());
-    good(lab.until("containerd on cp1", READY, || {
-        lab.node("cp1")
-            .timeline()
-            .iter()
-            .any(|(name, _)| name == nodeimg_contract::status::milestone::CONTAINERD)
-    }));
+    containerd_runs(&lab, "cp1");
     sh(&lab, "cp1", &init("10.77.0.11"));
     let literal = "--from-literal=value=of kubeadm";
     good(lab.kubectl("cp1", &["create", "configmap", "kept", "-n", "default", literal]));
@@ -46,9 +42,7 @@ pub fn a_cluster_of_kubeadm() {
     lab.node("cp2").set_seed(Some(seeds.of("cp2")));
     good(lab.node("cp2").power_on());
     // The cluster's own network add-on brings the configuration to every node; here it is a bridge.
-    good(lab.until("cp2's folders", READY, || {
-        lab.node("cp2").exec(&["test", "-d", "/etc/cni/net.d"], READY).is_ok_and(|a| a.code == Some(0))
-    }));
+    containerd_runs(&lab, "cp2");
     sh(&lab, "cp2", &bridge(2));
     good(lab.until_ready(&["cp2"], TEN_MINUTES));
     tell(&lab, "cp2", "joins a cluster of kubeadm");
@@ -64,6 +58,13 @@ pub fn a_cluster_of_kubeadm() {
     // Nothing of nodeimg's add-ons is laid over the cluster's.
     let sets = good(lab.kubectl("cp2", &["get", "daemonsets", "-A", "-o", "name"]));
     assert!(!sets.contains("flannel"), "{sets}");
+}
+
+/// From then on its folders are as they stay.
+fn containerd_runs(lab: &Lab, node: &str) {
+    good(lab.until(&format!("containerd on {node}"), READY, || {
+        lab.node(node).timeline().iter().any(|(name, _)| name == milestone::CONTAINERD)
+    }));
 }
 
 fn text(path: &Path) -> &str {
