@@ -17,6 +17,7 @@ fn incarnation(n: usize) -> Incarnation {
 
 fn seeded(without: &[&str]) -> Seeded {
     Seeded {
+        adopt: false,
         name: "n0".into(),
         address: address(0),
         kind: Kind::StackedControlPlane,
@@ -91,9 +92,8 @@ fn a_member_that_is_not_bound() {
     let claims = format!("{{\"n0\":{{\"address\":\"192.0.2.1\",\"incarnation\":\"{:032x}\"}}}}", 1);
     let map = format!(
         "{{\"metadata\":{{\"name\":\"nodeimg\",\"namespace\":\"kube-public\"}},\"data\":{{\"schema\":\"1\",\"birth\":\"{}\",\
-         \"done\":\"\",\"members\":{}}}}}",
+         \"done\":\"\",\"members\":{claims:?}}}}}",
         birth.0,
-        format!("{claims:?}")
     );
     let record = ClusterRecord::from_json(map.as_bytes()).expect("a record").at_version("7".into());
     let member = |id, n: usize, name: &str, learner| EtcdMember {
@@ -110,6 +110,7 @@ fn a_member_that_is_not_bound() {
         node.write();
         assert_eq!(node.action, Action::LookAtCluster(birth.clone()));
         let view = ClusterView {
+            adopted: None,
             record: Some(record.clone()),
             members: vec![member(5, 1, "n1", false), member(6, 2, "n2", false), member(7, 0, "", true)],
             node: NodeSeen::Absent,

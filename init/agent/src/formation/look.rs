@@ -56,7 +56,9 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
     let (server, (record, adopted, node, version)) =
         first(others.map(|m| m.address), |address| match f.config.role.value {
             // Where no API server runs nothing is known of Nodes and versions.
-            Role::Etcd => etcd.record(address).map(|r| (r, None, NodeSeen::Absent, f.image.kubernetes.clone())),
+            Role::Etcd => {
+                etcd.record(address).map(|r| (r, None, NodeSeen::Absent, f.image.kubernetes.clone()))
+            }
             _ => at_api(f, address),
         })?;
     if let Some(record) = &record {

@@ -70,7 +70,10 @@ fn birth(f: &Formation<'_>, at: SocketAddr) -> Result<nodeimg_contract::birth::B
     phases::credentials(f).map_err(told)?;
     let api = Api::behind_endpoint(&f.config, at).map_err(told)?;
     let record = records::read_through(&api).map_err(told)?;
-    let record = record.ok_or("its cluster has recorded no birth")?;
+    let Some(record) = record else {
+        let adopted = if f.config.adopt { records::adopted(&api).map_err(told)? } else { None };
+        return adopted.ok_or_else(|| "its cluster has recorded no birth".into());
+    };
     f.desk.watches(&record);
     Ok(record.birth().clone())
 }

@@ -72,11 +72,7 @@ pub fn contacts(f: &Formation<'_>) {
 }
 
 /// Gives those of the list that are strange to this node's cluster.
-fn hear(
-    desk: &Desk,
-    config: &NodeConfig,
-    listed: &BTreeMap<String, IpAddr>,
-) -> BTreeMap<String, IpAddr> {
+fn hear(desk: &Desk, config: &NodeConfig, listed: &BTreeMap<String, IpAddr>) -> BTreeMap<String, IpAddr> {
     let mut all = listed.clone();
     if let Ok(Some(record)) = Book::own(config).and_then(|book| book.read()) {
         desk.watches(&record);
