@@ -45,6 +45,22 @@ pub enum LabError {
         /// Which.
         node: String,
     },
+    /// A product image has nobody who would run a command for the host, and gets nobody.
+    #[error(
+        "node \"{node}\" is a virtual machine: nothing in it runs commands for the host\nhelp: ask the cluster with kubectl"
+    )]
+    NoAgent {
+        /// Which.
+        node: String,
+    },
+    /// QEMU did not do what was asked.
+    #[error("node \"{node}\": {source}")]
+    Vm {
+        /// Which.
+        node: String,
+        /// Why.
+        source: nodeimg_qemu::VmError,
+    },
     /// A command in a node did not end well.
     #[error("\"{command}\" in node \"{node}\" failed: {complaint}")]
     Command {

@@ -7,8 +7,8 @@ use crate::error::LabError;
 use crate::machine::{Answer, Machine};
 use crate::namespace::{Ground, Node, Roots};
 use crate::spec::LabSpec;
+use crate::together::Together;
 use nodeimg_contract::paths;
-use nodeimg_contract::status::milestone;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,67 +95,35 @@ impl Lab {
         &self.nodes
     }
 
+    fn together(&self) -> Together<'_> {
+        let machines = self.nodes.iter().map(|n| n as &dyn Machine).collect();
+        Together { machines, news: &self.ground.news }
+    }
+
     /// Powers these on, all at once.
     pub fn power_on(&self, names: &[&str]) -> Result<(), LabError> {
-        self.each(names, |node| node.power_on())
+        self.together().each(names, |node| node.power_on())
     }
 
     /// Cuts the power of these, all at once.
     pub fn power_cut(&self, names: &[&str]) -> Result<(), LabError> {
-        self.each(names, |node| node.power_cut())
-    }
-
-    fn each(
-        &self,
-        names: &[&str],
-        work: impl Fn(&Node) -> Result<(), LabError> + Sync,
-    ) -> Result<(), LabError> {
-        let nodes: Vec<&Node> = names.iter().map(|n| self.find(n)).collect::<Result<_, _>>()?;
-        let work = &work;
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(move || work(node))).collect();
-            threads.into_iter().try_for_each(|t| match t.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })
+        self.together().each(names, |node| node.power_cut())
     }
 
     /// Waits until all of these say that they are Ready and steady.
     pub fn until_ready(&self, names: &[&str], limit: Duration) -> Result<(), LabError> {
-        let nodes: Vec<&Node> = names.iter().map(|n| self.find(n)).collect::<Result<_, _>>()?;
-        // A machine that is off will not come.
-        let off = || nodes.iter().any(|n| !n.is_on());
-        let ready = |node: &&Node| {
-            node.status().is_some_and(|s| {
-                s.ready == Some(true) && s.milestones.iter().any(|m| m.name == milestone::STEADY)
-            })
-        };
-        let all = || nodes.iter().all(ready);
-        self.until(&format!("Ready of {}", names.join(", ")), limit, || all() || off())?;
-        match nodes.iter().find(|n| !n.is_on()) {
-            Some(node) => Err(LabError::Power { node: node.name().to_owned(), state: "off" }),
-            None => Ok(()),
-        }
+        self.together().until_ready(names, limit)
     }
 
     /// Waits for anything; asks again whenever a node says something new, and now and then. At the deadline the error
     /// shows the consoles.
-    pub fn until(&self, what: &str, limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), LabError> {
-        let came = self.ground.news.until(limit, || done().then_some(()));
-        came.ok_or_else(|| LabError::Deadline { what: what.to_owned(), limit, seen: self.consoles() })
+    pub fn until(&self, what: &str, limit: Duration, done: impl FnMut() -> bool) -> Result<(), LabError> {
+        self.together().until(what, limit, done)
     }
 
     /// The last lines of every console.
     pub fn consoles(&self) -> String {
-        const LINES: usize = 60;
-        let tail = |node: &Node| {
-            let text = node.console();
-            let lines: Vec<&str> = text.lines().collect();
-            let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n");
-            format!("== {} ==\n{last}\n", node.name())
-        };
-        self.nodes.iter().map(tail).collect()
+        self.together().consoles()
     }
 
     /// Nothing passes between the two sides from now on; who is on neither stays with the first.

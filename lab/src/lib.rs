@@ -34,10 +34,14 @@ mod error;
 mod lab;
 mod machine;
 mod namespace;
+mod qemu;
+mod said;
 mod spec;
+mod together;
 
 pub use error::LabError;
 pub use lab::{Lab, Member, Members, Records};
 pub use machine::{Answer, Ended, Machine};
 pub use namespace::{Moment, Node};
+pub use qemu::{QemuLab, QemuLabSpec, QemuMachine, QemuNodeSpec};
 pub use spec::{DISK_BYTES, DiskKind, LabSpec, NodeSpec};

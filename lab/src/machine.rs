@@ -27,24 +27,26 @@ pub struct Answer {
 }
 
 /// One machine. All of it may be called from several threads.
-pub trait Machine {
+pub trait Machine: Send + Sync {
     /// Its name in the lab, which is its seed's.
     fn name(&self) -> &str;
-    /// Boots. Returns when PID 1 runs.
+    /// Boots. Returns when PID 1 runs (a virtual machine: when it has said its first word).
     fn power_on(&self) -> Result<(), LabError>;
     /// Ends everything at once. Nothing that runs inside gets a word in. Returns when nothing of it is left.
     fn power_cut(&self) -> Result<(), LabError>;
     /// Presses the power button: an orderly shutdown. Returns when the machine is off.
     fn power_off(&self, limit: Duration) -> Result<(), LabError>;
-    /// An orderly reboot. Returns when PID 1 of the next boot runs.
+    /// An orderly reboot. Returns when PID 1 of the next boot runs. A virtual machine has no button for it: it is powered
+    /// off and on.
     fn reboot(&self, limit: Duration) -> Result<(), LabError>;
     /// Whether it runs.
     fn is_on(&self) -> bool;
     /// Makes the state disk blank. The machine must be off.
     fn wipe_disk(&self) -> Result<(), LabError>;
-    /// Takes the state disk away; from a running machine only before it is mounted.
+    /// Takes the state disk away; from a running machine only before it is mounted, from a virtual one only while it is
+    /// off.
     fn unplug_disk(&self) -> Result<(), LabError>;
-    /// Puts it back.
+    /// Puts it back; a virtual machine must be off.
     fn plug_disk(&self) -> Result<(), LabError>;
     /// Pulls the network cable, or puts it back.
     fn link(&self, up: bool) -> Result<(), LabError>;
@@ -52,6 +54,6 @@ pub trait Machine {
     fn console(&self) -> String;
     /// What nodeinit last said of this boot; none before its first word.
     fn status(&self) -> Option<NodeStatus>;
-    /// Runs a program inside, as root.
+    /// Runs a program inside, as root. In a virtual machine nobody is who could: an error ([`LabError::NoAgent`]).
     fn exec(&self, command: &[&str], limit: Duration) -> Result<Answer, LabError>;
 }

@@ -13,17 +13,16 @@ mod enter;
 mod loop_device;
 mod network;
 mod node;
-mod said;
 mod volatile_disk;
 mod write_cache;
 
 pub(crate) use node::Ground;
 pub use node::Node;
-pub(crate) use said::News;
 pub(crate) use volatile_disk::is_possible as has_volatile_disks;
 pub use write_cache::Moment;
 
 use crate::error::LabError;
+use crate::said::News;
 use crate::spec::LabSpec;
 use cgroup::Hierarchies;
 use loop_device::{LoopDevice, Window};

@@ -2,11 +2,15 @@
 
 use crate::accel::Accel;
 use crate::program::QemuProgram;
-use crate::spec::{Boot, VmSpec};
+use crate::spec::{Boot, Cable, VmSpec};
 use nodeimg_contract::paths::STATUS_PORT;
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+/// What the card's end in QEMU is called.
+pub(crate) const CARD: &str = "net0";
 
 /// Files of one run of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +79,17 @@ fn boot(words: &mut Words, spec: &VmSpec, program: &QemuProgram, files: &Sockets
 }
 
 fn network(words: &mut Words, spec: &VmSpec) {
-    let mut netdev = "user,id=net0".to_owned();
+    match &spec.network.cable {
+        None => user_network(words, spec),
+        Some(cable) => cabled(words, spec, cable),
+    }
+    // No option ROM: nothing here boots from the network, and QEMU would look for the file.
+    let mac = escape(&spec.network.mac);
+    words.pair("-device", format!("virtio-net-pci,netdev={CARD},romfile=,mac={mac}"));
+}
+
+fn user_network(words: &mut Words, spec: &VmSpec) {
+    let mut netdev = format!("user,id={CARD}");
     if spec.network.restrict {
         netdev.push_str(",restrict=on");
     }
@@ -83,8 +97,38 @@ fn network(words: &mut Words, spec: &VmSpec) {
         netdev.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest));
     }
     words.pair("-netdev", netdev);
-    // No option ROM: nothing here boots from the network, and QEMU would look for the file.
-    words.pair("-device", format!("virtio-net-pci,netdev=net0,romfile=,mac={}", escape(&spec.network.mac)));
+}
+
+/// The card at one socket; the forwards, joined to the other by a hub inside QEMU.
+fn cabled(words: &mut Words, spec: &VmSpec, cable: &Cable) {
+    let stream = |id: &str| format!("stream,id={id},server=off,addr.type=unix,addr.path=");
+    words.pair("-netdev", with_path(&stream(CARD), &cable.card));
+    if spec.network.forwards.is_empty() {
+        return;
+    }
+    let (net, dns) = (network_of(cable), dns_of(cable));
+    // IPv6 off: nobody here may advertise a router.
+    let mut user = format!(
+        "user,id=forwards,restrict=on,ipv6=off,net={net}/{},host={},dns={dns}",
+        cable.prefix, cable.host
+    );
+    for f in &spec.network.forwards {
+        user.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-{}:{}", f.host, cable.guest, f.guest));
+    }
+    words.pair("-netdev", user);
+    words.pair("-netdev", with_path(&stream("way"), &cable.way));
+    words.pair("-netdev", "hubport,id=forwards-port,hubid=0,netdev=forwards");
+    words.pair("-netdev", "hubport,id=way-port,hubid=0,netdev=way");
+}
+
+fn network_of(cable: &Cable) -> Ipv4Addr {
+    let mask = u32::MAX.checked_shl(32 - u32::from(cable.prefix.clamp(1, 30))).unwrap_or(0);
+    Ipv4Addr::from(u32::from(cable.guest) & mask)
+}
+
+/// QEMU wants a second address for its DNS forwarder, which nobody asks: the neighbour of the forwards' own.
+fn dns_of(cable: &Cable) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(cable.host) ^ 1)
 }
 
 struct Words(Vec<OsString>);

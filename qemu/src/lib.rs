@@ -22,5 +22,5 @@ pub use disks::{create_esp, create_state_disk};
 pub use error::VmError;
 pub use events::{Event, Exit};
 pub use program::QemuProgram;
-pub use spec::{Boot, Forward, LAB_ARGUMENTS_TCG, Network, VmSpec, free_port};
+pub use spec::{Boot, Cable, Forward, LAB_ARGUMENTS_TCG, Network, VmSpec, free_port};
 pub use vm::Vm;

@@ -30,8 +30,17 @@ pub(crate) fn parse(line: &[u8]) -> Said {
 }
 
 /// Sends a command without arguments.
-pub(crate) fn execute(mut to: &UnixStream, command: &str) -> io::Result<()> {
-    to.write_all(format!("{}\n", serde_json::json!({ "execute": command })).as_bytes())
+pub(crate) fn execute(to: &UnixStream, command: &str) -> io::Result<()> {
+    send(to, &serde_json::json!({ "execute": command }))
+}
+
+/// Sends a command with arguments.
+pub(crate) fn execute_with(to: &UnixStream, command: &str, arguments: &serde_json::Value) -> io::Result<()> {
+    send(to, &serde_json::json!({ "execute": command, "arguments": arguments }))
+}
+
+fn send(mut to: &UnixStream, object: &serde_json::Value) -> io::Result<()> {
+    to.write_all(format!("{object}\n").as_bytes())
 }
 
 #[cfg(test)]

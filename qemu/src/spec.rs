@@ -54,8 +54,10 @@ pub enum Boot {
     },
 }
 
-/// User-mode network: the guest gets 10.0.2.15 by DHCP (static is the same to it), the gateway is 10.0.2.2, a DNS
-/// forwarder 10.0.2.3.
+/// The network of a machine's one card.
+///
+/// Without a cable it is QEMU's user-mode network: the guest gets 10.0.2.15 by DHCP (static is the same to it), the gateway
+/// is 10.0.2.2, a DNS forwarder 10.0.2.3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Keeps the guest from everything outside but the forwarded ports.
@@ -64,11 +66,32 @@ pub struct Network {
     pub forwards: Vec<Forward>,
     /// MAC address.
     pub mac: String,
+    /// Leads to a switch of the caller's instead; the outside is then out of reach whatever `restrict` says.
+    pub cable: Option<Cable>,
+}
+
+/// Two Unix sockets at which somebody listens who is the switch. QEMU connects and sends Ethernet frames, each behind its
+/// length (4 bytes, big-endian; QEMU, net/stream.c).
+///
+/// The forwards need somebody on the guest's network who is their other end: QEMU's user-mode network, behind a socket of
+/// its own. The switch must show it no frame that is not meant for it: it answers TCP for other machines with a reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cable {
+    /// The card's.
+    pub card: PathBuf,
+    /// That of the forwards.
+    pub way: PathBuf,
+    /// The guest's address; the forwards lead there.
+    pub guest: Ipv4Addr,
+    /// Length of its network's prefix, at most 30.
+    pub prefix: u8,
+    /// The forwards' own address on that network, where no machine may have it.
+    pub host: Ipv4Addr,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { restrict: true, forwards: Vec::new(), mac: "52:54:00:6e:69:01".into() }
+        Self { restrict: true, forwards: Vec::new(), mac: "52:54:00:6e:69:01".into(), cable: None }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::accel::Accel;
 use crate::bzimage;
-use crate::command_line::{Sockets, command_line};
+use crate::command_line::{CARD, Sockets, command_line};
 use crate::console::each_line;
 use crate::disks::create_esp;
 use crate::error::VmError;
@@ -125,7 +125,22 @@ impl Vm {
         self.shared.kill();
     }
 
+    /// Pulls the cable of the guest's card, or puts it back: the guest sees its carrier go and come.
+    pub fn link(&self, up: bool) -> Result<(), VmError> {
+        self.command("set_link", |to| {
+            qmp::execute_with(to, "set_link", &serde_json::json!({ "name": CARD, "up": up }))
+        })
+    }
+
     fn tell(&self, command: &'static str) -> Result<(), VmError> {
+        self.command(command, |to| qmp::execute(to, command))
+    }
+
+    fn command(
+        &self,
+        command: &'static str,
+        send: impl FnOnce(&UnixStream) -> io::Result<()>,
+    ) -> Result<(), VmError> {
         let deaf = |source| VmError::Deaf { command, source };
         let guard = locked(&self.shared.qmp);
         let (guard, _) = self
@@ -136,7 +151,7 @@ impl Vm {
             })
             .unwrap_or_else(|e| e.into_inner());
         match &*guard {
-            Some(stream) => qmp::execute(stream, command).map_err(deaf),
+            Some(stream) => send(stream).map_err(deaf),
             None => Err(deaf(io::ErrorKind::NotConnected.into())),
         }
     }

@@ -1,7 +1,7 @@
 //! The command lines, word for word: what a guest gets is decided here and nowhere else.
 
 use nodeimg_qemu::{
-    Accel, Boot, Forward, LAB_ARGUMENTS_TCG, Network, QemuProgram, Sockets, VmSpec, command_line,
+    Accel, Boot, Cable, Forward, LAB_ARGUMENTS_TCG, Network, QemuProgram, Sockets, VmSpec, command_line,
 };
 use std::path::PathBuf;
 
@@ -68,6 +68,21 @@ fn direct_under_kvm() {
     spec.seed_disk = None;
     spec.network.restrict = false;
     insta::assert_snapshot!(text(&spec));
+}
+
+#[test]
+fn a_cable_leads_to_a_switch_and_the_forwards_have_one_of_their_own() {
+    let mut spec = spec(Accel::Tcg, Boot::Uefi { uki: "/d/cplane/cplane.efi".into() });
+    spec.network.cable = Some(Cable {
+        card: "/l/cp1,card".into(),
+        way: "/l/cp1.way".into(),
+        guest: "10.77.0.11".parse().expect("an address"),
+        prefix: 24,
+        host: "10.77.0.254".parse().expect("an address"),
+    });
+    insta::assert_snapshot!(text(&spec));
+    spec.network.forwards.clear();
+    assert!(!text(&spec).contains("user,"), "nothing but the cable");
 }
 
 #[test]

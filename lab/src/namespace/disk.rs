@@ -4,9 +4,9 @@
 //! flushed. May touch: the image.
 
 use super::loop_device::{LoopDevice, Window};
-use super::said::lock;
 use super::volatile_disk::serve;
 use super::write_cache::{CutPower, Moment, WriteCache};
+use crate::said::lock;
 use crate::spec::DiskKind;
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -9,8 +9,8 @@
 //! error: a thread that closes a loop device waits for the disk, never for a descriptor that it would close itself later.
 
 use super::enter::private_mounts;
-use super::said::lock;
 use super::write_cache::WriteCache;
+use crate::said::lock;
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, KernelConfig,
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request,

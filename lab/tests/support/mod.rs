@@ -5,6 +5,9 @@
 // Each test file uses some of it.
 #![allow(dead_code)]
 
+// Each test file uses some of it.
+#![allow(dead_code)]
+
 use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,17 +27,21 @@ const MEMORY_KIB: u64 = 6 << 20;
 /// Runs those whose name contains the first argument, as many at a time as the host has room for. Those of `soak` run with
 /// the feature of that name, or when the argument names them.
 pub fn run(scenarios: &[Scenario], soak: &[Scenario]) -> ExitCode {
+    run_with((!nix::unistd::geteuid().is_root()).then_some("needs root"), scenarios, soak)
+}
+
+/// The same for scenarios that need something else than root; all are skipped when it is `missing`.
+pub fn run_with(missing: Option<&'static str>, scenarios: &[Scenario], soak: &[Scenario]) -> ExitCode {
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
     let chosen = scenarios.iter().chain(soak).filter(|(name, _)| name.contains(&wanted));
     if std::env::args().any(|a| a == "--list") {
         chosen.for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let root = nix::unistd::geteuid().is_root();
     let is_soak = |name: &str| soak.iter().any(|(n, _)| *n == name);
-    let why = |name: &str| match root {
-        false => Some("needs root"),
-        true => (is_soak(name) && wanted.is_empty() && !cfg!(feature = "soak")).then_some("soak"),
+    let why = |name: &str| {
+        let soak = is_soak(name) && wanted.is_empty() && !cfg!(feature = "soak");
+        missing.or(soak.then_some("soak"))
     };
     let (skipped, chosen): (Vec<&Scenario>, Vec<&Scenario>) =
         chosen.partition(|(name, _)| why(name).is_some());
@@ -202,6 +209,16 @@ impl Seeds {
         text.lines().map(|line| format!("{indent}{line}\n")).collect()
     }
 
+    /// The same as a disk image.
+    pub fn disk_of(&self, node: &str) -> PathBuf {
+        self.0.path().join(format!("c/seeds/{node}.img"))
+    }
+
+    /// The cluster's administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.0.path().join("c/admin.kubeconfig")
+    }
+
     /// The folder of one node's seed.
     pub fn of(&self, node: &str) -> PathBuf {
         self.0.path().join("c/seeds").join(node)
@@ -229,6 +246,11 @@ fn root_image(profile: &str) -> PathBuf {
         built.insert(profile.to_owned(), image.clone());
         image
     })
+}
+
+/// The folder of that image, with its kernel and command line.
+pub fn image(profile: &str) -> PathBuf {
+    root_image(profile).parent().expect("a file lies in a folder").to_owned()
 }
 
 fn build(profile: &str) -> PathBuf {

@@ -5,10 +5,10 @@
 use super::super::boot::block_node;
 use super::super::enter::with_own_mounts;
 use super::super::loop_device::LoopDevice;
-use super::super::said::lock;
 use super::run::Run;
 use super::{Node, State};
 use crate::error::LabError;
+use crate::said::lock;
 use nix::mount::{MsFlags, mount};
 use std::io;
 use std::path::Path;

@@ -90,9 +90,13 @@ impl Said {
     fn line(&self, line: &[u8]) {
         // A torn line is followed by a whole one.
         if let Ok(status) = serde_json::from_slice(line) {
-            lock(&self.kept).status = Some(status);
-            self.news.tell();
+            self.status_is(status);
         }
+    }
+
+    pub(crate) fn status_is(&self, status: NodeStatus) {
+        lock(&self.kept).status = Some(status);
+        self.news.tell();
     }
 }
 
