@@ -85,7 +85,8 @@ pub struct Cable {
     pub guest: Ipv4Addr,
     /// Length of its network's prefix, at most 30.
     pub prefix: u8,
-    /// The forwards' own address on that network, where no machine may have it.
+    /// The forwards' own address on that network. Neither it nor its neighbour (the last bit turned) may be a machine's,
+    /// the network's own or its broadcast.
     pub host: Ipv4Addr,
 }
 

@@ -78,7 +78,7 @@ fn a_cable_leads_to_a_switch_and_the_forwards_have_one_of_their_own() {
         way: "/l/cp1.way".into(),
         guest: "10.77.0.11".parse().expect("an address"),
         prefix: 24,
-        host: "10.77.0.254".parse().expect("an address"),
+        host: "10.77.0.253".parse().expect("an address"),
     });
     insta::assert_snapshot!(text(&spec));
     spec.network.forwards.clear();

@@ -34,8 +34,8 @@ pub struct QemuLabSpec {
     pub memory_mib: u32,
     /// Where labs keep their files, each in a folder of its own; what killed labs have left there is removed.
     pub folder: PathBuf,
-    /// The host's address on the machines' network, as far as forwarded ports need one. No machine may have it, nor its
-    /// neighbour (the last bit turned).
+    /// The host's address on the machines' network, as far as forwarded ports need one. Neither it nor its neighbour (the
+    /// last bit turned) may be a machine's, the network's own or its broadcast.
     pub host_address: Ipv4Addr,
     /// The machines; all are off at first, on one switch.
     pub nodes: Vec<QemuNodeSpec>,
