@@ -1,6 +1,11 @@
 //! A machine's life, with a stand-in that speaks as QEMU does, and with the real one of the tools tree.
 
-use nodeimg_qemu::{Accel, Boot, Event, Exit, Network, QemuProgram, Vm, VmError, VmSpec, create_state_disk};
+use nodeimg_qemu::{
+    Accel, Boot, Cable, Event, Exit, Forward, Network, QemuProgram, Vm, VmError, VmSpec, create_state_disk,
+};
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -152,6 +157,57 @@ fn a_real_qemu_obeys() {
     }
     vm.quit().expect("quit");
     assert_eq!(until_exit(&vm).last(), Some(&Event::Exited(Exit::Code(0))));
+}
+
+/// The card and the forwards plug in at their sockets; whoever connects to a forwarded port is looked for on the way.
+#[test]
+fn a_real_qemu_plugs_into_a_switch() {
+    let name = "a_real_qemu_plugs_into_a_switch";
+    let Some(command) = nodeimg_test_programs::tool(name, "qemu-system-x86_64") else { return };
+    let dir = tempfile::tempdir().expect("temp");
+    let (card, way) = (dir.path().join("card"), dir.path().join("way"));
+    let listen = |path| UnixListener::bind(path).expect("a socket");
+    let (cards, ways) = (listen(&card), listen(&way));
+    let mut spec = spec(dir.path());
+    spec.boot = Boot::Direct {
+        kernel: multiboot(dir.path()),
+        initrd: dir.path().join("initrd"),
+        cmdline: "x".into(),
+    };
+    let port = nodeimg_qemu::free_port().expect("a port");
+    let guest = Ipv4Addr::new(10, 77, 0, 11);
+    spec.network.forwards = vec![Forward { host: port, guest: 6443 }];
+    spec.network.cable = Some(Cable { card, way, guest, prefix: 24, host: Ipv4Addr::new(10, 77, 0, 253) });
+    let vm = Vm::start(&spec, &QemuProgram::from_command(&command), dir.path()).expect("start");
+    let plugged = |listener: &UnixListener| {
+        listener.set_nonblocking(true).expect("a mode");
+        let deadline = Instant::now() + LONG;
+        loop {
+            match (listener.accept(), vm.next_event(Duration::from_millis(20))) {
+                (Ok((stream, _)), _) => {
+                    stream.set_nonblocking(false).expect("a mode");
+                    stream.set_read_timeout(Some(LONG)).expect("a limit");
+                    return stream;
+                }
+                (_, Some(Event::Exited(exit))) => panic!("{exit}"),
+                _ => assert!(Instant::now() < deadline, "nobody plugs in"),
+            }
+        }
+    };
+    let (_card, mut way) = (plugged(&cards), plugged(&ways));
+    vm.link(false).expect("set_link");
+    let _asks = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the forwarded port");
+    loop {
+        let mut length = [0; 4];
+        way.read_exact(&mut length).expect("a frame in time");
+        let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+        way.read_exact(&mut frame).expect("a frame");
+        // ARP (RFC 826): the address that is asked for stands at its end.
+        if frame.get(12..14) == Some(&[8, 6]) && frame.get(38..42) == Some(&guest.octets()) {
+            break;
+        }
+    }
+    vm.quit().expect("quit");
 }
 
 /// A multiboot kernel (Multiboot Specification 0.6.96) in a 32-bit ELF that writes "A\n" to the first serial port and

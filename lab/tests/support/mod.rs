@@ -5,9 +5,6 @@
 // Each test file uses some of it.
 #![allow(dead_code)]
 
-// Each test file uses some of it.
-#![allow(dead_code)]
-
 use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
