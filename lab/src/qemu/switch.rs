@@ -66,18 +66,18 @@ impl Switch {
         let Some((source, rest)) = rest.split_first_chunk::<6>() else { return Vec::new() };
         let arp = rest.starts_with(&ARP);
         match from {
-            Plug::Way(machine) => self.from_way(machine, *source),
-            Plug::Card(machine) => self.from_card(machine, *to, *source, arp),
+            Plug::Way(machine) => self.of_way(machine, *source),
+            Plug::Card(machine) => self.of_card(machine, *to, *source, arp),
         }
     }
 
-    fn from_way(&mut self, machine: usize, source: Mac) -> Vec<Plug> {
+    fn of_way(&mut self, machine: usize, source: Mac) -> Vec<Plug> {
         let Some(port) = self.ports.get_mut(machine) else { return Vec::new() };
         port.way = Some(source);
         if port.up { vec![Plug::Card(machine)] } else { Vec::new() }
     }
 
-    fn from_card(&mut self, machine: usize, to: Mac, source: Mac, arp: bool) -> Vec<Plug> {
+    fn of_card(&mut self, machine: usize, to: Mac, source: Mac, arp: bool) -> Vec<Plug> {
         let Some(own) = self.ports.get(machine).filter(|p| p.up) else { return Vec::new() };
         let (side, way) = (own.side, own.way);
         if is_group(source) {
