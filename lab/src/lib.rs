@@ -29,6 +29,7 @@
 //!
 //! Takes images, seeds, folders. May touch what the driver's module says. Never touches the host's network or mounts.
 
+pub mod by_hand;
 mod command;
 mod error;
 mod lab;

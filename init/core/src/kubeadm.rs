@@ -159,6 +159,12 @@ pub fn download_certs_arguments(configuration_file: &str) -> Vec<String> {
     words.into_iter().map(str::to_owned).chain([file]).collect()
 }
 
+/// Arguments of a join that writes the kubelet's files.
+pub fn kubelet_start_arguments(configuration_file: &str) -> Vec<String> {
+    let file = format!("--config={configuration_file}");
+    ["join", "phase", "kubelet-start"].into_iter().map(str::to_owned).chain([file]).collect()
+}
+
 /// Arguments of one kubeadm process that runs these phases as an etcd node has them: certificates come from etcd's CA alone.
 pub fn etcd_arguments(phases: &[Phase], configuration_file: &str) -> Vec<String> {
     const NOT_ETCD: [&str; 7] = [

@@ -3,7 +3,7 @@
 use super::claims::good;
 use super::support::{Seeds, lab, tell};
 use nodeimg_contract::status::milestone;
-use nodeimg_lab::{Lab, Machine};
+use nodeimg_lab::{Lab, Machine, by_hand};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,7 +27,10 @@ pub fn a_cluster_of_kubeadm() {
     let lab = lab(&by_hand, &["cp1", "cp2"]);
     good(lab.node("cp1").power_on());
     containerd_runs(&lab, "cp1");
-    sh(&lab, "cp1", &init("10.77.0.11"));
+    let (address, endpoint) = (std::net::IpAddr::from([10, 77, 0, 11]), "api.lab.test");
+    let version = sh(&lab, "cp1", "/usr/bin/kubeadm version -o short");
+    sh(&lab, "cp1", &by_hand::prepare(1, address, endpoint));
+    sh(&lab, "cp1", &by_hand::init("cp1", address, endpoint, version.trim()));
     let literal = "--from-literal=value=of kubeadm";
     good(lab.kubectl("cp1", &["create", "configmap", "kept", "-n", "default", literal]));
 
@@ -43,7 +46,7 @@ pub fn a_cluster_of_kubeadm() {
     good(lab.node("cp2").power_on());
     // The cluster's own network add-on brings the configuration to every node; here it is a bridge.
     containerd_runs(&lab, "cp2");
-    sh(&lab, "cp2", &bridge(2));
+    sh(&lab, "cp2", &by_hand::bridge(2));
     good(lab.until_ready(&["cp2"], TEN_MINUTES));
     tell(&lab, "cp2", "joins a cluster of kubeadm");
 
@@ -75,50 +78,4 @@ fn sh(lab: &Lab, node: &str, script: &str) -> String {
     let answer = good(lab.node(node).exec(&["/bin/sh", "-ec", script], TEN_MINUTES));
     assert_eq!(answer.code, Some(0), "{node}: {}{}", answer.stdout, answer.stderr);
     answer.stdout
-}
-
-fn bridge(number: u8) -> String {
-    format!(
-        r#"cat > /etc/cni/net.d/10-bridge.conflist <<'END'
-{{"cniVersion":"1.0.0","name":"by-hand","plugins":[{{"type":"bridge","bridge":"cni0","isGateway":true,
-"ipam":{{"type":"host-local","ranges":[[{{"subnet":"10.244.{number}.0/24"}}]]}}}}]}}
-END
-"#
-    )
-}
-
-/// What a person does: `kubeadm init`, with the kubelet as the init system would run it.
-fn init(address: &str) -> String {
-    format!(
-        r#"mkdir -p /run/no-programs /etc/cni/net.d /var/lib/kubelet
-grep -q api.lab.test /etc/hosts || echo '{address} api.lab.test' >> /etc/hosts
-{bridge}
-cat > /run/by-hand.yaml <<'END'
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: ClusterConfiguration
-kubernetesVersion: v1.36.3
-imageRepository: nodeimg.invalid/k8s
-controlPlaneEndpoint: api.lab.test:6443
-networking: {{podSubnet: 10.244.0.0/16}}
-etcd: {{local: {{dataDir: /var/lib/etcd-by-hand}}}}
----
-apiVersion: kubeadm.k8s.io/v1beta4
-kind: InitConfiguration
-localAPIEndpoint: {{advertiseAddress: {address}}}
-nodeRegistration: {{name: cp1, criSocket: "unix:///run/containerd/containerd.sock"}}
----
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-cgroupDriver: cgroupfs
-failCgroupV1: false
-failSwapOn: false
-END
-setsid /bin/sh -c 'until [ -s /var/lib/kubelet/config.yaml ]; do sleep 0.1; done
-. /var/lib/kubelet/kubeadm-flags.env
-exec /usr/bin/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
-  --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml $KUBELET_KUBEADM_ARGS' \
-  < /dev/null > /var/log/kubelet-by-hand.log 2>&1 &
-PATH=/run/no-programs /usr/bin/kubeadm init --config /run/by-hand.yaml --ignore-preflight-errors=all 2>&1"#,
-        bridge = bridge(1)
-    )
 }

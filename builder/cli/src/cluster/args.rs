@@ -214,7 +214,15 @@ impl ClusterNewArgs {
         };
         spec.out = self.out.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
         spec.ca_dir.clone_from(&self.ca_dir);
-        spec.permit_lifetime = Some(self.permit_ttl).filter(|_| !self.no_permit && !self.adopt);
+        if spec.adopt && spec.ca_dir.is_none() {
+            return Err(ClusterError::Value {
+                what: "cluster",
+                value: spec.name,
+                wanted: "adopted with its own CAs",
+                help: "give --ca-dir a copy of /etc/kubernetes/pki of one of its control planes, with the keys",
+            });
+        }
+        spec.permit_lifetime = Some(self.permit_ttl).filter(|_| !self.no_permit && !spec.adopt);
         spec.token_lifetime = self.token_ttl;
         Ok(spec)
     }

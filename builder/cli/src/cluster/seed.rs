@@ -156,7 +156,11 @@ fn node_seed(
             encryption_algorithm: Some(spec.keys).filter(|k| *k != KeyAlgorithm::default()),
             ..Kubernetes::default()
         },
-        pki: if spec.holds_keys(node) { given.pki.for_seed(node.role, external) } else { None },
+        pki: if spec.holds_keys(node) || given.certificate_key.is_none() {
+            given.pki.for_seed(node.role, external)
+        } else {
+            None
+        },
         bootstrap_tokens: if control_plane { given.tokens.to_vec() } else { Vec::new() },
         disk: None,
     })

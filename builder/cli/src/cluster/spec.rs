@@ -173,10 +173,10 @@ impl ClusterSpec {
         if !is_label(&self.name) {
             return Err(value("cluster name", &self.name, "an RFC 1123 label", SHORT));
         }
+        self.check_adopt()?;
         self.check_lists()?;
         self.check_nodes()?;
         self.check_upload()?;
-        self.check_adopt()?;
         self.check_endpoint()?;
         let networks = self.check_networks()?;
         self.check_static()?;
@@ -248,6 +248,10 @@ impl ClusterSpec {
             "front-proxy-ca.key",
             "sa.key",
         ];
+        if self.adopt && self.permit_lifetime.is_some() {
+            let help = "leave the permit out: nodes of an adopted cluster join it, and form none";
+            return Err(value("cluster", &self.name, "one that nodeimg is to make, for a permit", help));
+        }
         let Some(dir) = self.ca_dir.as_deref().filter(|_| self.adopt) else { return Ok(()) };
         match FILES.iter().find(|file| !dir.join(file).is_file()) {
             None => Ok(()),

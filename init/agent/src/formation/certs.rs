@@ -3,17 +3,17 @@
 //!
 //! kubeadm keeps them two hours in the Secret kube-system/kubeadm-certs. The one that has them uploads them again whenever
 //! a listed control plane is blank: nobody types it anew.
+//!
+//! Takes the seed's `join`, gives files below `/etc/kubernetes/pki`. May touch these and, by kubeadm, that Secret; the
+//! certificate key itself goes into kubeadm's configuration file alone.
 
 use super::api::Api;
-use super::{Formation, files, guest, perform, phases};
+use super::{Formation, guest, perform, phases};
 use nodeimg_contract::fault::Fault;
 use nodeimg_init_core::formation::{Answer, Standing};
-use nodeimg_init_core::kubeadm::{self, Discovery};
-use std::path::Path;
-use std::time::Duration;
+use nodeimg_init_core::kubeadm;
 
 const SECRET: &str = "/api/v1/namespaces/kube-system/secrets/kubeadm-certs";
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Uploads them if somebody needs them and they are not there.
 pub fn keep(f: &Formation<'_>) -> Result<(), Fault> {
@@ -58,18 +58,5 @@ pub fn are_there(f: &Formation<'_>) -> Result<(), String> {
 /// Has kubeadm fetch them into its folder.
 pub fn fetch(f: &Formation<'_>) -> Result<(), Fault> {
     const OBJECT: &str = "kubeadm join, control-plane-prepare download-certs";
-    let not_rendered = |e: kubeadm::NotRendered| phases::failed(OBJECT, e.to_string());
-    f.reporter.line(OBJECT);
-    files::folder(phases::RUN, 0o700)?;
-    let (discovery, join) =
-        (Path::new(phases::RUN).join("discovery.conf"), Path::new(phases::RUN).join("join.yaml"));
-    let kubeconfig = kubeadm::discovery_kubeconfig(&f.config).map_err(not_rendered)?;
-    files::write(&discovery, kubeconfig.as_bytes(), 0o600)?;
-    let by_file = discovery.display().to_string();
-    let text =
-        kubeadm::join_configuration(&f.config, Discovery::File(&by_file), None).map_err(not_rendered)?;
-    files::write(&join, text.as_bytes(), 0o600)?;
-    phases::kubeadm(f, OBJECT, kubeadm::download_certs_arguments(&join.display().to_string()), LIMIT)?;
-    files::remove(&join)?;
-    files::remove(&discovery)
+    phases::join(f, OBJECT, kubeadm::download_certs_arguments, None)
 }

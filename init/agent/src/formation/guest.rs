@@ -11,11 +11,10 @@ use super::{Formation, files, phases, records};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_init_core::formation::Event;
-use nodeimg_init_core::kubeadm::{self, Discovery};
+use nodeimg_init_core::kubeadm;
 use nodeimg_init_core::node_config::NodeConfig;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// The kubelet's client certificate and key, one file, renewed by the kubelet.
@@ -24,7 +23,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(15);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
-const JOIN_LIMIT: Duration = Duration::from_secs(300);
 const MAX_BYTES: u64 = 1 << 20;
 const PATCHES: &str = "/run/nodeimg/kubeadm/patches";
 
@@ -245,34 +243,14 @@ fn wait_for(f: &Formation<'_>, shut: Shut) {
 /// bootstrap kubeconfig. What an earlier try left goes first: no kubelet has run on it.
 pub fn render_kubelet(f: &Formation<'_>) -> Result<(), Fault> {
     const OBJECT: &str = "kubeadm join, kubelet-start";
-    let not_rendered = |e: kubeadm::NotRendered| phases::failed(OBJECT, e.to_string());
     phases::clear()?;
-    f.reporter.line(OBJECT);
-    files::folder(phases::RUN, 0o700)?;
-    files::folder(phases::NO_PROGRAMS, 0o700)?;
-    let (discovery, join) =
-        (Path::new(phases::RUN).join("discovery.conf"), Path::new(phases::RUN).join("join.yaml"));
-    files::write(
-        &discovery,
-        kubeadm::discovery_kubeconfig(&f.config).map_err(not_rendered)?.as_bytes(),
-        0o600,
-    )?;
-    let patch = kubeadm::kubelet_patch(&f.config).map_err(not_rendered)?;
+    let patch = kubeadm::kubelet_patch(&f.config).map_err(|e| phases::failed(OBJECT, e.to_string()))?;
     if let Some((name, text)) = &patch {
+        files::folder(phases::RUN, 0o700)?;
         files::folder(PATCHES, 0o700)?;
         files::write(Path::new(PATCHES).join(name), text.as_bytes(), 0o600)?;
     }
-    let by_file = discovery.display().to_string();
-    let patches = patch.is_some().then_some(PATCHES);
-    let text =
-        kubeadm::join_configuration(&f.config, Discovery::File(&by_file), patches).map_err(not_rendered)?;
-    files::write(&join, text.as_bytes(), 0o600)?;
-    let mut command = Command::new("/usr/bin/kubeadm");
-    command.args(["join", "phase", "kubelet-start", &format!("--config={}", join.display())]);
-    command.env_clear().env("PATH", phases::NO_PROGRAMS);
-    f.processes.check(command, JOIN_LIMIT).map_err(|e| phases::failed(OBJECT, phases::said(&e)))?;
-    files::remove(&join)?;
-    files::remove(&discovery)?;
+    phases::join(f, OBJECT, kubeadm::kubelet_start_arguments, patch.is_some().then_some(PATCHES))?;
     phases::sync()
 }
 

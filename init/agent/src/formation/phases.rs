@@ -7,7 +7,7 @@ use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_init_core::etcd_gateway;
 use nodeimg_init_core::formation::{EtcdMember, EtcdStart};
-use nodeimg_init_core::kubeadm::{self, Phase, Variant};
+use nodeimg_init_core::kubeadm::{self, Discovery, Phase, Variant};
 use nodeimg_init_core::pki;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,6 +32,8 @@ pub const NO_PROGRAMS: &str = "/run/nodeimg/kubeadm/no-programs";
 const LOCAL_LIMIT: Duration = Duration::from_secs(180);
 /// The cluster's steps wait for the API server inside kubeadm, 5 min a call.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(900);
+/// Discovery and one phase.
+const JOIN_LIMIT: Duration = Duration::from_secs(300);
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Writes everything that the kubelet needs to start this node's static pods. What an earlier try left half written is
@@ -182,13 +184,30 @@ fn run(
     files::remove(&file)
 }
 
-/// One kubeadm process.
-pub fn kubeadm(
+/// One phase of kubeadm's join, by the seed's token. The files with its secrets go, whatever comes of it.
+pub fn join(
     f: &Formation<'_>,
     object: &str,
-    arguments: Vec<String>,
-    limit: Duration,
+    arguments: impl FnOnce(&str) -> Vec<String>,
+    patches: Option<&str>,
 ) -> Result<(), Fault> {
+    let not_rendered = |e: kubeadm::NotRendered| failed(object, e.to_string());
+    f.reporter.line(object);
+    files::folder(RUN, 0o700)?;
+    let (discovery, file) = (Path::new(RUN).join("discovery.conf"), Path::new(RUN).join("join.yaml"));
+    let kubeconfig = kubeadm::discovery_kubeconfig(&f.config).map_err(not_rendered)?;
+    let by_file = discovery.display().to_string();
+    let text =
+        kubeadm::join_configuration(&f.config, Discovery::File(&by_file), patches).map_err(not_rendered)?;
+    let joined = files::write(&discovery, kubeconfig.as_bytes(), 0o600)
+        .and_then(|()| files::write(&file, text.as_bytes(), 0o600))
+        .and_then(|()| kubeadm(f, object, arguments(&file.display().to_string()), JOIN_LIMIT));
+    let cleared = files::remove(&file).and_then(|()| files::remove(&discovery));
+    joined.and(cleared)
+}
+
+/// One kubeadm process.
+fn kubeadm(f: &Formation<'_>, object: &str, arguments: Vec<String>, limit: Duration) -> Result<(), Fault> {
     files::folder(NO_PROGRAMS, 0o700)?;
     let mut command = Command::new("/usr/bin/kubeadm");
     command.args(arguments).env_clear().env("PATH", NO_PROGRAMS);
@@ -206,11 +225,13 @@ pub fn failed(object: &str, cause: String) -> Fault {
     }
 }
 
-/// kubeadm's complaint without what might be a token: its own messages name none, a Go error may quote a request.
+/// kubeadm's complaint without what might be a token or a certificate key: its own messages name none, a Go error may quote
+/// a request.
 pub fn said(e: &ProcessError) -> String {
     let hide = |word: &str| {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        if nodeimg_init_core::node_config::is_bootstrap_token(bare) {
+        let is_key = bare.len() == 64 && bare.bytes().all(|c| c.is_ascii_hexdigit());
+        if is_key || nodeimg_init_core::node_config::is_bootstrap_token(bare) {
             "(secret)".to_owned()
         } else {
             word.to_owned()

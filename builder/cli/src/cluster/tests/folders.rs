@@ -181,3 +181,42 @@ fn a_folder_that_is_no_clusters_is_named() {
         assert_eq!(names(&lab), ["admin.kubeconfig", "cluster.toml", "pki", "seeds"]);
     }
 }
+
+#[test]
+fn a_seed_that_is_made_later_has_the_keys_although_the_others_fetch_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spec = large(folder.path().join("lab"), false);
+    (spec.method, spec.upload_certs) = (nodeimg_contract::birth::Method::First, true);
+    let lab = new(&spec).expect("a cluster").folder;
+    assert!(seed_of(&lab, "cp2").pki.is_none());
+    run(&lab, "seed", &["cp2"]).expect("a seed");
+    let again = seed_of(&lab, "cp2");
+    assert_eq!(again.pki, seed_of(&lab, "cp1").pki);
+    assert!(again.join.is_none(), "it needs no token");
+}
+
+#[test]
+fn an_adopted_cluster_brings_its_authorities_and_is_given_no_permit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pki = folder.path().join("pki");
+    let made = new(&large(folder.path().join("source"), false)).expect("a cluster").folder;
+    let cp1 = seed_of(&made, "cp1").pki.expect("keys");
+    let mut spec = large(folder.path().join("lab"), false);
+    (spec.adopt, spec.permit_lifetime, spec.ca_dir) = (true, None, Some(pki.clone()));
+    std::fs::create_dir_all(pki.join("etcd")).expect("a folder");
+    assert!(new(&spec).expect_err("nothing is there").to_string().contains("ca.crt"));
+    for (name, pair) in [("ca", &cp1.ca), ("etcd/ca", &cp1.etcd_ca), ("front-proxy-ca", &cp1.front_proxy_ca)]
+    {
+        let pair = pair.as_ref().expect("a CA");
+        std::fs::write(pki.join(format!("{name}.crt")), &pair.certificate).expect("written");
+        std::fs::write(pki.join(format!("{name}.key")), &pair.key).expect("written");
+    }
+    assert!(new(&spec).expect_err("one is missing").to_string().contains("sa.key"));
+    std::fs::write(pki.join("sa.key"), &cp1.service_account.as_ref().expect("a key").key).expect("written");
+    let lab = new(&spec).expect("a cluster").folder;
+    run(&lab, "seed", &["cp4", "--role", "control-plane", "--address", "192.0.2.14"]).expect("a seed");
+    let formation = seed_of(&lab, "cp4").formation.expect("formation");
+    assert!(formation.adopt && formation.permit.is_none());
+    assert_eq!(seed_of(&lab, "cp4").pki.expect("keys").ca, cp1.ca, "the cluster's own");
+    assert!(run(&lab, "permit", &[]).expect_err("nothing is born").to_string().contains("permit"));
+}
