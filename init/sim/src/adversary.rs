@@ -200,6 +200,12 @@ fn theme(
             let at = if random.chance(60) { listed } else { random.below(listed) };
             if random.chance(50) {
                 plan.push((from, Blow::Consent(node, at)));
+                // And is gone again, when it may have begun.
+                if random.chance(50) {
+                    let comes = from + 1 + random.below(12);
+                    plan.push((comes + 30 + random.below(60), Blow::Cut(node, 60)));
+                    return Some((node, comes));
+                }
                 return Some((node, from + 1 + random.below(60)));
             }
             // It has promised.

@@ -13,6 +13,8 @@ pub enum Mutant {
     AnyIncarnation,
     /// `without` holds although the node answers.
     DeafConsent,
+    /// `without` holds although the node came after it, may have begun a birth by itself, and is silent again.
+    StaleConsent,
     /// "Unanimity of never started": who started first is waited for, and nobody is left to agree.
     Unanimity,
     /// A node becomes blank again although its etcd holds data.
@@ -43,11 +45,12 @@ pub enum Mutant {
 
 impl Mutant {
     /// All, with the names of the command line.
-    pub const ALL: [(&'static str, Mutant); 17] = [
+    pub const ALL: [(&'static str, Mutant); 18] = [
         ("hasty", Mutant::Hasty),
         ("old-answers", Mutant::OldAnswers),
         ("any-incarnation", Mutant::AnyIncarnation),
         ("deaf-consent", Mutant::DeafConsent),
+        ("stale-consent", Mutant::StaleConsent),
         ("unanimity", Mutant::Unanimity),
         ("gives-up-data", Mutant::GivesUpData),
         ("no-pins", Mutant::NoPins),
@@ -81,6 +84,7 @@ impl Mutant {
             Mutant::OldAnswers => Rules { answers_belong_to_a_round: false, ..all },
             Mutant::AnyIncarnation => Rules { late_start_needs_its_incarnation: false, ..all },
             Mutant::DeafConsent => Rules { without_ends_with_an_answer: false, ..all },
+            Mutant::StaleConsent => Rules { consent_ends_with_a_promise: false, ..all },
             Mutant::Unanimity => Rules { started_wins: false, ..all },
             Mutant::DeafToEndpoint => Rules { endpoint_is_asked: false, ..all },
             Mutant::DeafToAskers => Rules { askers_are_heard: false, ..all },

@@ -56,6 +56,7 @@ caught! {
     a_start_without_everybodys_promise: Hasty,
     answers_of_an_earlier_record: OldAnswers,
     a_late_start_of_another_disk: AnyIncarnation,
+    consent_that_outlives_a_promise: StaleConsent,
     unanimity_of_never_started: Unanimity,
     data_that_is_given_up: GivesUpData,
     disks_that_are_not_compared: NoPins,

@@ -9,7 +9,9 @@
 //! and A said "promised Y" during C's round and before its own: each round begins before the other. Any two required sets
 //! are strict majorities of one list, so some node is in both.
 //!
-//! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent.
+//! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent. (That C is
+//!   not required by A is what consent means: the operator says that it has started nothing. It may come after all, be
+//!   promised a birth, start it and fall silent: consent is spent on whom a promise could make a quorum without this node.)
 //! - The candidate names incarnations: a promise of a disk that is gone supports no birth of another disk.
 //! - What lives outside of the list is a cluster as well: an API server behind the endpoint ([`Endpoint::Ours`]), and whoever
 //!   asked this node as a member (among the answers, under whatever name). Nothing is born beside either.
@@ -91,7 +93,7 @@ pub fn agree(
         }
         Endpoint::Ours(Err(why)) => return Ok(Agreement::Wait(Wait::Outside(why.clone()))),
     }
-    let required = required(seeded, answers, rules);
+    let required = required(seeded, record, answers, rules);
     let mut silent = Vec::new();
     let mut blank = BTreeMap::new();
     for name in &required {
@@ -104,6 +106,12 @@ pub fn agree(
             }
             Some(Answer::Untrusted(why)) => {
                 return Err(Refusal::Untrusted { name: name.clone(), why: why.clone() });
+            }
+            Some(Answer::Silent(why)) if seeded.without.contains(name) => {
+                silent.push((
+                    name.clone(),
+                    format!("{why}; it came after the consent to go on without it, and may have begun"),
+                ));
             }
             Some(Answer::Silent(why)) => silent.push((name.clone(), why.clone())),
             // `cluster` found nobody who has the cluster that it goes to join: it finds that out too, and becomes blank.
@@ -142,15 +150,38 @@ pub fn agree(
 }
 
 /// The listed nodes whose word a birth needs, without this one.
-pub fn required(seeded: &Seeded, answers: &BTreeMap<String, Answer>, rules: Rules) -> BTreeSet<String> {
+fn required(
+    seeded: &Seeded,
+    record: &Record,
+    answers: &BTreeMap<String, Answer>,
+    rules: Rules,
+) -> BTreeSet<String> {
     let answered = |name: &str| matches!(answers.get(name), Some(Answer::Said { .. }));
-    seeded
-        .others()
-        .map(|n| n.name.clone())
-        .filter(|name| {
-            !seeded.without.contains(name) || (rules.without_ends_with_an_answer && answered(name))
-        })
-        .collect()
+    let begun = match record.promised() {
+        Some(birth) if rules.consent_ends_with_a_promise => may_have_begun(seeded, birth, answered),
+        _ => BTreeSet::new(),
+    };
+    let counts = |name: &String| {
+        let spent = begun.contains(name.as_str()) || (rules.without_ends_with_an_answer && answered(name));
+        seeded.without.contains(name) && !spent
+    };
+    seeded.others().map(|n| n.name.clone()).filter(|name| !counts(name)).collect()
+}
+
+/// Those whom this permit's consent names, who are silent, and who are a quorum of a birth that was promised under it: they
+/// came after all. A new permit's consent was given after that promise, and counts.
+fn may_have_begun<'a>(
+    seeded: &Seeded,
+    birth: &'a Birth,
+    answered: impl Fn(&str) -> bool,
+) -> BTreeSet<&'a str> {
+    if seeded.permit.as_ref() != Some(birth.permit()) {
+        return BTreeSet::new();
+    }
+    let names = birth.participants().iter().map(|p| p.name.as_str());
+    let gone: BTreeSet<&str> =
+        names.filter(|name| seeded.without.contains(*name) && !answered(name)).collect();
+    if gone.len() > birth.participants().len() / 2 { gone } else { BTreeSet::new() }
 }
 
 fn is_listed(seeded: &Seeded, name: &str) -> bool {

@@ -13,6 +13,8 @@ pub struct Rules {
     pub late_start_needs_its_incarnation: bool,
     /// A name in `without` that answers takes part.
     pub without_ends_with_an_answer: bool,
+    /// Consent is spent on those who, after it, were promised a birth that they can begin by themselves.
+    pub consent_ends_with_a_promise: bool,
     /// A birth that somebody started is joined or started late; off: it is one more that did not promise.
     pub started_wins: bool,
     /// An API server of the cluster behind the endpoint is a cluster: nothing is born beside it.
@@ -42,6 +44,7 @@ impl Rules {
         answers_belong_to_a_round: true,
         late_start_needs_its_incarnation: true,
         without_ends_with_an_answer: true,
+        consent_ends_with_a_promise: true,
         started_wins: true,
         endpoint_is_asked: true,
         askers_are_heard: true,
