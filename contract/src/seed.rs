@@ -29,7 +29,7 @@ pub struct UserData {
     /// Host name; stands over meta-data's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Public keys of `root`.
+    /// Public keys of `root`, lines of `authorized_keys` (sshd(8)).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ssh_authorized_keys: Vec<String>,
     /// Time servers.

@@ -18,7 +18,7 @@ mod door;
 mod endpoint;
 mod etcd;
 mod external;
-mod files;
+pub mod files;
 mod guest;
 mod https;
 mod lease;

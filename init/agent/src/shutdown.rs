@@ -51,6 +51,7 @@ struct Services {
     udevd: Option<Service>,
     containerd: Option<Service>,
     kubelet: Option<Service>,
+    sshd: Option<Service>,
 }
 
 impl Shutdown {
@@ -95,6 +96,11 @@ impl Shutdown {
         self.services().kubelet = Some(service);
     }
 
+    /// sshd runs.
+    pub fn sshd(&self, service: Service) {
+        self.services().sshd = Some(service);
+    }
+
     /// Somebody else ends the kubelet.
     pub fn take_kubelet(&self) -> Option<Service> {
         self.services().kubelet.take()
@@ -113,11 +119,7 @@ impl Shutdown {
             Goal::Reboot => "the node goes down and starts again",
             Goal::PowerOff => "the node goes down",
         });
-        let taken = {
-            let mut services = self.services();
-            (services.kubelet.take(), services.containerd.take(), services.udevd.take())
-        };
-        let (kubelet, containerd, udevd) = taken;
+        let Services { udevd, containerd, kubelet, sshd } = std::mem::take(&mut *self.services());
         if let Some(kubelet) = kubelet {
             kubelet.stop(Duration::from_secs(15));
             r.line("kubelet has ended");
@@ -127,8 +129,8 @@ impl Shutdown {
             containerd.stop(Duration::from_secs(15));
             r.line("containerd has ended");
         }
-        if let Some(udevd) = udevd {
-            udevd.stop(Duration::from_secs(3));
+        for last in [sshd, udevd].into_iter().flatten() {
+            last.stop(Duration::from_secs(3));
         }
         end_everything();
         unmount_state(r);

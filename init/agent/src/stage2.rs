@@ -12,6 +12,7 @@ mod kernel_needs;
 mod kubelet_files;
 mod seed_wait;
 mod services;
+mod ssh;
 mod udev;
 
 use crate::clock;
@@ -144,6 +145,7 @@ impl Node {
         self.watch.gate(r);
 
         r.phase(Phase::Services);
+        ssh::start(self, &config.ssh_authorized_keys);
         if needed.join().is_err() {
             r.warn("modules and settings that Kubernetes needs may be missing: their thread failed");
         }

@@ -9,13 +9,14 @@
 //! - *A copy of a disk that holds data*, run beside the original or in its place: the same thing.
 //! - *False consent*: `without` names a node that is off and has never started a birth. An operator who names a node that
 //!   holds the cluster's data gives up that data. Consent names the same nodes everywhere in the end, though seeds with
-//!   and without it may be in use at once.
+//!   and without it may be in use at once. Who wipes a node gives it a seed that does not name one that came after all:
+//!   where all others are wiped, nobody is left who knows that it did.
 //! - *A cluster that nobody hears of*: its data lives only on nodes outside of the seed's list, and these are off, or cut
 //!   off from every node that starts a birth, when all listed nodes have been wiped while their permit holds. So only disks
 //!   of listed nodes count for "data of another birth lives"; whoever could know starts nothing (`Heedless`).
 //! - *Two machines under one name while nobody else of the list knows of a birth*: a clone of a seed is switched on once
 //!   another node holds the cluster's data, one that it can know of (in the list, or behind the endpoint), and never with a
-//!   list of one. After that it may come and go, and have the address or not.
+//!   list of one. After that it may come and go, and have the address or not, until nobody else holds data.
 //! - *A machine that is exchanged twice within one round of questions*: an exchange takes a power cycle.
 //! - *A forged certificate*, a disk that lies about a sync, hands in the record or in etcd.
 
@@ -325,6 +326,32 @@ impl World {
             machine.state_disk = StateDisk::default();
             (machine.hurt, machine.put_back, machine.copies) = (false, false, None);
         });
+        // Who wipes a machine gives it a seed of today: consent is withdrawn from whoever came after all.
+        let has_begun = |d: &usize| self.machines[*d].has_begun();
+        let over: Vec<usize> = self.consent.iter().copied().filter(has_begun).collect();
+        over.iter().for_each(|d| {
+            self.consent.remove(d);
+        });
+        self.reseed(m);
+        self.end_clones_of_nobody();
+    }
+
+    /// With the last data that others hold goes the clone: it would be one address and two machines.
+    fn end_clones_of_nobody(&mut self) {
+        for clone in 0..self.machines.len() {
+            let slot = self.machines[clone].slot;
+            if self.machines[clone].clone && !self.others_hold(slot) {
+                self.power_off(clone);
+                self.owner[slot] = slot;
+            }
+        }
+    }
+
+    /// Another machine than this one holds the cluster's data, one that it can know of.
+    fn others_hold(&self, m: usize) -> bool {
+        let known = |o: usize| o != m && (o < self.setting.listed || !self.setting.narrow);
+        let holds = |c: &Machine| !c.clone && c.etcd_disk.holds() == EtcdData::Present;
+        self.machines.iter().enumerate().any(|(o, c)| known(o) && holds(c))
     }
 
     fn with_disks(&mut self, m: usize, change: impl FnOnce(&mut Machine)) {
@@ -359,8 +386,7 @@ impl World {
     /// Honest: the node is off, and its disk has never started anything. One name of three, two of five.
     fn consent_to(&mut self, dead: usize, at: usize) {
         let machine = &self.machines[dead];
-        let started = machine.etcd_disk.record.as_ref().is_some_and(|r| r.cluster().is_some())
-            || machine.etcd_disk.holds() != EtcdData::Absent;
+        let started = machine.has_begun();
         let room = self.consent.contains(&dead) || (self.consent.len() + 1) * 2 < self.setting.listed;
         if self.setting.method == Method::Recover
             || machine.power
@@ -394,11 +420,7 @@ impl World {
 
     fn clone_of(&mut self, m: usize) {
         let exists = self.machines.iter().any(|c| c.clone);
-        // With one machine that holds its data, it would be one address and two machines.
-        let holds = |c: &Machine| c.etcd_disk.holds() == EtcdData::Present;
-        let known = |o: usize| o != m && (o < self.setting.listed || !self.setting.narrow);
-        let cluster = self.machines.iter().enumerate().any(|(o, c)| known(o) && holds(c));
-        if exists || !cluster || self.setting.listed == 1 {
+        if exists || !self.others_hold(m) || self.setting.listed == 1 {
             return;
         }
         let seeded = self.machines[m].seeded.clone();

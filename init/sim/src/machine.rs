@@ -135,6 +135,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// It has started a birth or gone to join one, or its etcd has begun.
+    pub fn has_begun(&self) -> bool {
+        let disk = &self.etcd_disk;
+        disk.record.as_ref().is_some_and(|r| r.cluster().is_some()) || disk.holds() != EtcdData::Absent
+    }
+
     /// Off, with empty disks.
     pub fn new(slot: usize, seeded: Seeded, clone: bool) -> Self {
         Self {

@@ -2,7 +2,7 @@
 //! a write is synced before its event, what fails is answered with a tick after a pause, what needs the API and does not
 //! reach it with `ApiNotYet`.
 
-use crate::etcd::{Change, Listed};
+use crate::etcd::{Change, Data, Listed};
 use crate::machine::{Manifest, Progress, Unsynced};
 use crate::mutant::Mutant;
 use crate::world::{Violation, World, slot_of};
@@ -293,17 +293,23 @@ impl World {
 
     fn start_afresh(&mut self, m: usize, why: GivingUp) {
         let part = if let Progress::Cleared(part) = self.machines[m].progress { part } else { 0 };
-        self.machines[m].etcd_runs = false;
+        (self.machines[m].kubelet, self.machines[m].etcd_runs) = (false, false);
         self.changed = self.time;
         match part {
             0 if why == GivingUp::Worthless
                 && self.machines[m].etcd_disk.holds() == EtcdData::Present
                 && !self.is(Mutant::GivesUpData) =>
             {
+                self.machines[m].kubelet = true;
                 self.start_etcd(m);
                 return self.tell(m, Event::ApiNotYet(EtcdData::Present));
             }
-            0 => self.machines[m].etcd_disk.data = None,
+            0 => {
+                if why == GivingUp::Worthless && self.holds_the_last_copy(m) {
+                    self.violate(Violation::Lost);
+                }
+                self.machines[m].etcd_disk.data = None;
+            }
             1 => self.machines[m].etcd_disk.record = None,
             _ => {
                 self.machines[m].state_disk = crate::machine::StateDisk::default();
@@ -312,6 +318,22 @@ impl World {
             }
         }
         self.machines[m].progress = Progress::Cleared(part + 1);
+    }
+
+    /// Of an acknowledged write, no other disk has it.
+    fn holds_the_last_copy(&self, m: usize) -> bool {
+        let Some(own) = &self.machines[m].etcd_disk.data else { return false };
+        let acknowledged = &self.truth[own.token].acknowledged;
+        let disks = self.machines.iter().enumerate().flat_map(|(o, machine)| {
+            let shelf = machine.shelf.as_ref().map(|(etcd, _)| etcd);
+            [(o != m).then_some(&machine.etcd_disk), shelf]
+        });
+        let others: Vec<&Data> =
+            disks.flatten().filter_map(|d| d.data.as_ref()).filter(|d| d.token == own.token).collect();
+        acknowledged.iter().enumerate().any(|(n, entry)| {
+            let has = |d: &Data| d.log.get(n) == Some(entry);
+            matches!(entry.change, Change::Write(_)) && has(own) && !others.iter().any(|d| has(d))
+        })
     }
 
     fn read_record(&mut self, m: usize) {

@@ -1,4 +1,4 @@
-//! Two mistakes that random schedules meet too seldom: each by hand, with its rule on and off.
+//! Mistakes that random schedules meet too seldom: each by hand, with its rule on and off.
 
 use nodeimg_contract::birth::{BirthId, Incarnation, Method, Permit};
 use nodeimg_formation_sim::Mutant;
@@ -66,6 +66,26 @@ impl Node {
         let answers: BTreeMap<_, _> = said.into_iter().map(answer).collect();
         self.hear(Event::PeersAnswered(answers, Endpoint::Nothing));
     }
+}
+
+/// `old-answers`: a promise is worth what was said after it; until then each of the others may have promised another.
+#[test]
+fn a_start_on_answers_from_before_the_promise() {
+    let after_the_promise = |rules: Rules| {
+        let blank = |n, promised| Standing::Blank { incarnation: incarnation(n), promised };
+        let mut other = Node::blank(seeded(&[]), Rules::ALL);
+        other.round(vec![("n1", blank(2, None)), ("n2", blank(3, None))]);
+        let Action::WriteRecord(record) = &other.action else { panic!("{:?}", other.action) };
+        let birth = record.promised().cloned();
+        let mut node = Node::blank(seeded(&[]), rules);
+        node.round(vec![("n1", blank(2, birth.clone())), ("n2", blank(3, birth))]);
+        let Action::WriteRecord(promise) = node.action.clone() else { panic!("{:?}", node.action) };
+        node.hear(Event::RecordWritten(promise));
+        node.action
+    };
+    assert_eq!(after_the_promise(Rules::ALL), Action::AskPeers);
+    let started = after_the_promise(Mutant::OldAnswers.rules());
+    assert!(matches!(&started, Action::WriteRecord(r) if r.started().is_some()), "the mistake: {started:?}");
 }
 
 /// `deaf-consent`: the birth that a node promises must need everybody who answers: whom it leaves out may start another.

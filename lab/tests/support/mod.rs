@@ -5,6 +5,7 @@
 // Each test file uses some of it.
 #![allow(dead_code)]
 
+use base64::Engine;
 use nodeimg_lab::{Lab, LabSpec, Machine, NodeSpec};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -106,6 +107,26 @@ fn nodeimg() -> PathBuf {
 /// A cluster's seeds, in a folder that is gone afterwards.
 pub struct Seeds(tempfile::TempDir);
 
+/// A key pair to log in with: PKCS #8 in PEM, and a line of authorized_keys.
+pub struct LoginKey {
+    pub private: String,
+    pub public: String,
+}
+
+impl LoginKey {
+    /// ECDSA on P-256: ssh reads its PKCS #8. The public blob is that of RFC 5656, section 3.1.
+    pub fn new() -> Self {
+        let pair = rcgen::KeyPair::generate().expect("a key");
+        let mut blob = Vec::new();
+        for part in [b"ecdsa-sha2-nistp256".as_slice(), b"nistp256", pair.public_key_raw()] {
+            blob.extend((part.len() as u32).to_be_bytes());
+            blob.extend(part);
+        }
+        let public = format!("ecdsa-sha2-nistp256 {} test", base64::prelude::BASE64_STANDARD.encode(blob));
+        Self { private: pair.serialize_pem(), public }
+    }
+}
+
 impl Seeds {
     /// Control planes, named and addressed; each has a seed of its own.
     pub fn new(cluster: &str, nodes: &[(&str, &str)]) -> Self {
@@ -141,6 +162,15 @@ impl Seeds {
         command.args(["cluster", "seed", "--quiet"]).arg(self.folder()).arg(name);
         good(&mut command, "cluster seed");
         std::fs::read_to_string(self.folder().join(format!("tokens/{name}.json"))).expect("a token")
+    }
+
+    /// Lets the owner of a key log in at a node.
+    pub fn let_in(&self, node: &str, public: &str) {
+        let path = self.of(node).join("user-data");
+        let text = std::fs::read_to_string(&path).expect("user-data");
+        let (first, rest) = text.split_once('\n').expect("#cloud-config and more");
+        std::fs::write(&path, format!("{first}\nssh_authorized_keys: [{public:?}]\n{rest}"))
+            .expect("written");
     }
 
     /// The cluster's folder, as `nodeimg cluster new` made it.
