@@ -71,6 +71,8 @@ codes! {
     NetEndpointName = "NI-NET-004", "the endpoint's name does not resolve";
     /// Networks overlap.
     NetOverlap = "NI-NET-005", "two networks overlap";
+    /// The address that the seed gives this node.
+    NetOwnAddress = "NI-NET-006", "no link has this node's own address";
     /// No NTP answer.
     TimeNoAnswer = "NI-TIME-001", "no time server answers";
     /// Clock before the floor.

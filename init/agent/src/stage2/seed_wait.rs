@@ -9,14 +9,17 @@ use crate::net::Network;
 use crate::storage;
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_init_core::network::{self, NetworkSpec};
-use nodeimg_init_core::node_config::{NetworkFacts, NodeConfig, decide};
+use nodeimg_init_core::node_config::{NetworkFacts, NodeConfig, Problem, decide};
 use nodeimg_init_core::seed::Seed;
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Deadline of the wait for a seed; looking goes on after it.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// A kept configuration is used when no datasource has answered for this long.
 const KEPT_AFTER: Duration = Duration::from_secs(5);
+/// An IPv6 address is no address yet while the kernel asks whether somebody else has it.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 /// Codes of faults that a better seed ends.
@@ -38,6 +41,7 @@ pub struct Seeded {
 }
 
 /// Where the configuration comes from.
+#[derive(PartialEq)]
 pub enum Origin {
     /// A datasource.
     Seed(Box<Seed>),
@@ -208,22 +212,21 @@ pub fn decided(
     mut seeded: Seeded,
 ) -> Option<(NodeConfig, Seeded)> {
     let r = &node.reporter;
+    let mut begun = Instant::now();
     loop {
-        let seed = match &seeded.origin {
-            Origin::Cache(config) => return Some(((**config).clone(), seeded)),
-            Origin::Seed(seed) => seed,
-        };
         let facts = network.facts();
-        match decide(seed, &node.image, &facts) {
-            Ok(decided) => {
-                for code in SEED_CODES {
-                    r.clear_fault(code);
+        match configuration(node, &seeded, &facts) {
+            Ok((config, warnings)) => {
+                SEED_CODES.into_iter().for_each(|code| r.clear_fault(code));
+                if config.address.is_none_or(is_on_a_link) {
+                    r.clear_fault(Code::NetOwnAddress);
+                    warnings.into_iter().for_each(|warning| r.warn(warning));
+                    r.node(config.name.value.as_str());
+                    return Some((config, seeded));
                 }
-                for warning in decided.warnings {
-                    r.warn(warning);
+                if let Some(address) = config.address.filter(|_| begun.elapsed() > ADDRESS_PATIENCE) {
+                    r.fault(no_link_has(address, &facts));
                 }
-                r.node(decided.config.name.value.as_str());
-                return Some((decided.config, seeded));
             }
             Err(problems) => {
                 for problem in problems.iter().rev() {
@@ -237,10 +240,43 @@ pub fn decided(
         std::thread::sleep(LOOK);
         if let Ok(Some(found)) = sources.find_local()
             && let Some(other) = accept(node, &found, &network.facts())
+            && other.origin != seeded.origin
         {
             network.apply(other.network.clone());
             network.wait_online(|| node.shutdown.asked());
-            seeded = other;
+            (seeded, begun) = (other, Instant::now());
         }
+    }
+}
+
+fn configuration(
+    node: &Node,
+    seeded: &Seeded,
+    facts: &NetworkFacts,
+) -> Result<(NodeConfig, Vec<String>), Vec<Problem>> {
+    match &seeded.origin {
+        Origin::Cache(config) => Ok(((**config).clone(), Vec::new())),
+        Origin::Seed(seed) => decide(seed, &node.image, facts).map(|d| (d.config, d.warnings)),
+    }
+}
+
+/// The kernel lets a program listen only there.
+fn is_on_a_link(address: IpAddr) -> bool {
+    match UdpSocket::bind((address, 0)) {
+        Err(e) => e.kind() != std::io::ErrorKind::AddrNotAvailable,
+        Ok(_) => true,
+    }
+}
+
+fn no_link_has(address: IpAddr, facts: &NetworkFacts) -> Fault {
+    let networks: Vec<String> = facts.networks.iter().map(ToString::to_string).collect();
+    let there = if networks.is_empty() { "no network".into() } else { networks.join(", ") };
+    Fault {
+        code: Code::NetOwnAddress,
+        object: address.to_string(),
+        cause: format!("the seed gives this node that address, and its links are in {there}"),
+        help: "give the machine that address (a reservation in DHCP, or network-config in the seed), or make a seed with the \
+               address that it has"
+            .to_owned(),
     }
 }
