@@ -22,6 +22,7 @@ pub mod dhcp;
 pub mod etcd_gateway;
 pub mod etcd_wal;
 pub mod formation;
+pub mod hidden;
 pub mod kubeadm;
 pub mod modalias;
 pub mod network;

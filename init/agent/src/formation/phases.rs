@@ -7,6 +7,7 @@ use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_init_core::etcd_gateway;
 use nodeimg_init_core::formation::{EtcdMember, EtcdStart};
+use nodeimg_init_core::hidden::hidden;
 use nodeimg_init_core::kubeadm::{self, Discovery, Phase, Variant};
 use nodeimg_init_core::pki;
 use std::path::{Path, PathBuf};
@@ -179,9 +180,10 @@ fn run(
         Variant::Cluster { .. } => "cluster.yaml",
         Variant::StaticEtcd(_) | Variant::JoiningEtcd { .. } | Variant::WithoutEtcd => "local.yaml",
     });
-    files::write(&file, text.as_bytes(), 0o600)?;
-    kubeadm(f, object, arguments(&file.display().to_string()), limit)?;
-    files::remove(&file)
+    let ran = files::write(&file, text.as_bytes(), 0o600)
+        .and_then(|()| kubeadm(f, object, arguments(&file.display().to_string()), limit));
+    // It may hold the seed's tokens and the certificate key: it goes, whatever came of it.
+    ran.and(files::remove(&file))
 }
 
 /// One phase of kubeadm's join, by the seed's token. The files with its secrets go, whatever comes of it.
@@ -225,17 +227,7 @@ pub fn failed(object: &str, cause: String) -> Fault {
     }
 }
 
-/// kubeadm's complaint without what might be a token or a certificate key: its own messages name none, a Go error may quote
-/// a request.
+/// kubeadm's complaint without what may be a secret: its own messages name none, a Go error may quote a request.
 pub fn said(e: &ProcessError) -> String {
-    let hide = |word: &str| {
-        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        let is_key = bare.len() == 64 && bare.bytes().all(|c| c.is_ascii_hexdigit());
-        if is_key || nodeimg_init_core::node_config::is_bootstrap_token(bare) {
-            "(secret)".to_owned()
-        } else {
-            word.to_owned()
-        }
-    };
-    e.to_string().split(' ').map(hide).collect::<Vec<_>>().join(" ")
+    hidden(&e.to_string())
 }
