@@ -4,6 +4,7 @@
 //! A name that both sides must spell the same way stands here and nowhere else.
 
 pub mod birth;
+pub mod bootstrap;
 pub mod cmdline;
 pub mod fault;
 pub mod image;

@@ -30,6 +30,7 @@ mod phases;
 mod prepare;
 mod records;
 mod roles;
+mod silence;
 mod steps;
 mod tokens;
 mod watch;
@@ -107,6 +108,8 @@ pub struct Memory {
     /// The own etcd file system.
     incarnation: RefCell<Option<Incarnation>>,
     lease: RefCell<lease::Watched>,
+    /// A member that may have to go, as a joining node sees it.
+    watch: RefCell<silence::Watch>,
     /// End of the kubelet's certificate that is on the disk for good.
     durable: Cell<Option<jiff::Timestamp>>,
     /// A worker's.

@@ -42,6 +42,7 @@ mod standing;
 mod wait;
 
 pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep, RecordedMember};
+pub use guest::ExternalCluster;
 pub use machine::{Action, EtcdData, EtcdStart, Event, Gate, Now, State, step};
 pub use membership::{ClusterView, EtcdMember, NodeSeen, QUIET, Silence};
 pub use place::Place;

@@ -7,7 +7,7 @@ mod run;
 
 use super::cgroup::Hierarchies;
 use super::disk::{Cache, StateDisk};
-use super::enter::{signal, spawn_inside};
+use super::enter::{in_network, signal, spawn_inside};
 use super::loop_device::LoopDevice;
 use super::network::Switches;
 use super::write_cache::{CutPower, Moment};
@@ -20,6 +20,7 @@ use nix::sys::signal::Signal;
 use nodeimg_contract::status::NodeStatus;
 use run::{Power, Run};
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -171,6 +172,12 @@ impl Node {
             Some(power) => power.cut().and(network),
             None => Ok(()),
         }
+    }
+
+    /// Listens in its network, while it is on: another answers there in its place.
+    pub fn listen(&self, at: SocketAddr) -> Result<TcpListener, LabError> {
+        let power = lock(&self.0.power).clone().ok_or_else(|| self.off())?;
+        in_network(&power.process, || TcpListener::bind(at)).map_err(self.failed("listen in the network of"))
     }
 
     /// Puts its cable into another switch of the lab.

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             ("one_comes_late_and_is_waited_for", birth::one_comes_late),
             ("first_uploads_its_keys_and_the_others_fetch_them", birth::first_uploads_its_keys),
             ("a_cluster_of_kubeadm_is_joined", adopt::a_cluster_of_kubeadm),
+            ("a_wiped_node_comes_back_to_a_cluster_of_kubeadm", adopt::the_only_one_of_nodeimg_is_wiped),
             ("every_order_of_power_on_makes_one_cluster", birth::every_order),
             ("a_partition_on_any_side_makes_no_second_cluster", birth::a_partition_on_any_side),
             ("a_partition_after_the_promise_makes_no_second_birth", birth::a_partition_after_the_promise),

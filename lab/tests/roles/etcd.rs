@@ -1,7 +1,8 @@
 //! etcd on nodes of its own.
 
-use crate::claims::{READY, good, members, one_cluster, read, write};
+use crate::claims::{READY, fault, good, members, one_cluster, read, write, write_named};
 use crate::support::{Seeds, lab_of_roles, tell};
+use nodeimg_contract::fault::Code;
 use nodeimg_lab::{Lab, Machine};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,4 +89,50 @@ pub fn a_wiped_one_comes_back() {
         let get = ["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"];
         lab.kubectl("cp1", &get).is_ok_and(|value| value == "before the wipe")
     }));
+}
+
+/// Two of three etcd disks are gone for good. The control plane runs on through all of it.
+pub fn recovered() {
+    let (_seeds, lab, etcd) = with_etcd(3);
+    let all: Vec<&str> = etcd.iter().copied().chain(["cp1"]).collect();
+    good(lab.power_on(&all));
+    good(lab.until_ready(&all, READY));
+    write(&lab, "cp1", "before the loss");
+    let birth = || {
+        let data = "jsonpath={.data.birth} {.data.formerly}";
+        good(lab.kubectl("cp1", &["get", "configmap", "nodeimg", "-n", "kube-public", "-o", data]))
+    };
+    let before = birth();
+    good(lab.power_cut(&etcd));
+    ["etcd2", "etcd3"].iter().for_each(|n| good(lab.node(n).wipe_disk()));
+    good(lab.power_on(&etcd));
+    good(
+        lab.until("etcd1 to say that the majority is gone", READY, || fault(&lab, "etcd1", Code::QuorumLost)),
+    );
+    let command = ["nodeinit", "recover", "--yes"];
+    let answer = good(lab.node("etcd1").exec(&command, Duration::from_secs(120)));
+    assert_eq!(answer.code, Some(0), "{} {}", answer.stdout, answer.stderr);
+    good(lab.until_ready(&etcd, READY * 2));
+    let is_back = || {
+        let get = ["get", "configmap", "kept", "-n", "default", "-o", "jsonpath={.data.value}"];
+        lab.kubectl("cp1", &get).is_ok_and(|value| value == "before the loss")
+    };
+    good(lab.until("the data to be there through cp1", READY, is_back));
+    // etcd's nodes have another birth; the control plane's ConfigMap says which one it goes on from.
+    let reborn = || {
+        let now = birth();
+        now.trim() != before.trim() && now.split_whitespace().nth(1) == Some(before.trim())
+    };
+    good(lab.until("the ConfigMap to follow", READY, reborn));
+    good(lab.until("cp1 to be ready without a fault", READY, || {
+        lab.node("cp1").status().is_some_and(|s| s.fault.is_none() && s.ready == Some(true))
+    }));
+    tell(&lab, "cp1", "through a recovery of its etcd");
+    every_member_is_recorded(&lab, &etcd);
+    write_named(&lab, "cp1", "later", "after the recovery");
+    // And from the beginning.
+    good(lab.power_cut(&["cp1"]));
+    good(lab.power_on(&["cp1"]));
+    good(lab.until_ready(&["cp1"], READY));
+    assert_eq!(read(&lab, "cp1"), "before the loss");
 }

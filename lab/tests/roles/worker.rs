@@ -141,11 +141,52 @@ pub fn secrets_are_over() {
     let secret = seeds.renew("w1");
     good(lab.node("w1").power_on());
     good(lab.until("w1 to ask by its new token", READY, || waits_for(&lab, "w1", "bootstrap token")));
-    shell(
-        &lab,
-        "cp1",
-        &format!("kubectl --kubeconfig=/etc/kubernetes/admin.conf apply -f - <<E\n{secret}\nE"),
-    );
+    apply(&lab, &secret);
     good(lab.until_ready(&["w1"], READY));
     no_token_on_disk(&lab);
+}
+
+/// A token that leaked is deleted: no control plane puts it back, not after a boot either. A new one lets the worker in.
+pub fn a_deleted_token() {
+    const PUT: &str = nodeimg_contract::bootstrap::PUT;
+    /// A control plane looks at the tokens once a minute.
+    const ROUND: Duration = Duration::from_secs(75);
+    let (seeds, lab) = one_and_a_worker(&[]);
+    good(lab.node("cp1").power_on());
+    good(lab.until_ready(&["cp1"], READY));
+    let leaked = token(&seeds, "w1");
+    let id = leaked.split_once('.').expect("a token").0.to_owned();
+    let secret = nodeimg_contract::bootstrap::secret_name(&id);
+    let noted = || lab.kubectl("cp1", &["get", "configmap", PUT, "-n", "kube-system", "-o", "json"]);
+    good(lab.until("the token to be noted", READY, || noted().is_ok_and(|map| map.contains(&id))));
+    good(lab.kubectl("cp1", &["delete", "secret", &secret, "-n", "kube-system"]));
+    let is_gone = || {
+        let get = lab.kubectl("cp1", &["get", "secret", &secret, "-n", "kube-system"]);
+        get.is_err_and(|e| e.to_string().contains("NotFound"))
+    };
+    std::thread::sleep(ROUND);
+    assert!(is_gone(), "it was put back");
+    good(lab.node("cp1").power_cut());
+    good(lab.power_on(&["cp1", "w1"]));
+    good(lab.until_ready(&["cp1"], READY));
+    good(lab.until("w1 to be kept out", READY, || waits_for(&lab, "w1", "bootstrap token")));
+    std::thread::sleep(ROUND);
+    assert!(is_gone() && waits_for(&lab, "w1", "bootstrap token"), "it was put back after a boot");
+
+    let new = seeds.renew("w1");
+    good(lab.node("w1").power_cut());
+    lab.node("w1").set_seed(Some(seeds.of("w1")));
+    good(lab.node("w1").power_on());
+    apply(&lab, &new);
+    good(lab.until_ready(&["w1"], READY));
+    assert!(!noted().is_ok_and(|map| map.contains(&leaked)), "the note names no secret");
+}
+
+/// As an administrator does it who was given the document.
+fn apply(lab: &Lab, document: &str) {
+    shell(
+        lab,
+        "cp1",
+        &format!("kubectl --kubeconfig=/etc/kubernetes/admin.conf apply -f - <<E\n{document}\nE"),
+    );
 }

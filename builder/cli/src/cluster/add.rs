@@ -171,7 +171,7 @@ fn tell(
         Api::connect(&args.folder, &kept.spec)?.register(&node.name, token)?;
         return Ok((token.expires, Registered::Yes));
     }
-    let document = token_secret(&node.name, token);
+    let document = token_secret(&node.name, token)?;
     let text = serde_json::to_string_pretty(&document)
         .map_err(|e| ClusterError::Render { document: "token", cause: e.to_string() })?;
     let path = Path::new(TOKENS).join(format!("{}.json", node.name));

@@ -6,6 +6,7 @@
 use super::spec::ClusterSpec;
 use super::{ClusterError, KUBECONFIG};
 use base64::Engine;
+use nodeimg_contract::bootstrap;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{BootstrapToken, EndpointMode};
 use serde_json::{Value, json};
@@ -192,31 +193,17 @@ impl Api {
 
     /// Makes a bootstrap token known; one of the same id is replaced.
     pub fn register(&self, node: &str, token: &BootstrapToken) -> Result<(), ClusterError> {
-        let secret = token_secret(node, token);
-        let path = "/api/v1/namespaces/kube-system/secrets";
-        self.expect("bootstrap token", self.send("POST", path, "application/json", &secret), &[200, 201])?;
+        let secret = token_secret(node, token)?;
+        let path = format!("/api/v1/namespaces/{}/secrets", bootstrap::NAMESPACE);
+        self.expect("bootstrap token", self.send("POST", &path, "application/json", &secret), &[200, 201])?;
         Ok(())
     }
 }
 
-/// The Secret of a bootstrap token (kubeadm's form).
-pub fn token_secret(node: &str, token: &BootstrapToken) -> Value {
-    let (id, secret) = token.token.split_once('.').unwrap_or_default();
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": { "name": format!("bootstrap-token-{id}"), "namespace": "kube-system" },
-        "type": "bootstrap.kubernetes.io/token",
-        "stringData": {
-            "description": format!("nodeimg: node {node} joins"),
-            "token-id": id,
-            "token-secret": secret,
-            "expiration": token.expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            "usage-bootstrap-authentication": "true",
-            "usage-bootstrap-signing": "true",
-            "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
-        },
-    })
+/// The Secret of a node's bootstrap token.
+pub fn token_secret(node: &str, token: &BootstrapToken) -> Result<Value, ClusterError> {
+    bootstrap::secret(token, &format!("nodeimg: node {node} joins"))
+        .ok_or(ClusterError::Render { document: "token", cause: "it has not the form of one".into() })
 }
 
 fn pod_name(pod: &Value) -> Option<(String, String)> {
@@ -248,17 +235,5 @@ mod tests {
             "Running"
         )));
         assert!(!is_drained(&pod(json!({}), "Succeeded")));
-    }
-
-    #[test]
-    fn a_tokens_secret_is_kubeadms() {
-        let token = BootstrapToken {
-            token: "abcdef.0123456789abcdef".into(),
-            expires: "2026-11-29T12:00:00Z".parse().expect("a time"),
-        };
-        let secret = token_secret("w3", &token);
-        assert_eq!(secret["metadata"]["name"], "bootstrap-token-abcdef");
-        assert_eq!(secret["stringData"]["token-secret"], "0123456789abcdef");
-        assert_eq!(secret["stringData"]["expiration"], "2026-11-29T12:00:00Z");
     }
 }

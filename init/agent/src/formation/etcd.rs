@@ -78,8 +78,12 @@ impl Etcd {
 
     /// The cluster's record, read through the quorum; `None`: there is none.
     pub fn record(&self, through: IpAddr) -> Result<Option<ClusterRecord>, String> {
-        let answer =
-            self.ask(&gateway::client_url(through), gateway::RANGE, &gateway::range(gateway::RECORD_KEY))?;
+        self.record_at(&gateway::client_url(through))
+    }
+
+    /// The same, at a URL without a path.
+    pub fn record_at(&self, url: &str) -> Result<Option<ClusterRecord>, String> {
+        let answer = self.ask(url, gateway::RANGE, &gateway::range(gateway::RECORD_KEY))?;
         let Some(kept) = gateway::kept(&answer).map_err(|e| e.to_string())? else { return Ok(None) };
         let record = ClusterRecord::from_json(&kept.value)
             .map_err(|_| format!("the key {} does not hold what nodeimg writes", gateway::RECORD_KEY))?;

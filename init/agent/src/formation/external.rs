@@ -6,7 +6,7 @@ use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
 use nodeimg_init_core::etcd_gateway as gateway;
-use nodeimg_init_core::formation::Event;
+use nodeimg_init_core::formation::{Event, ExternalCluster};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -100,9 +100,17 @@ pub fn birth(f: &Formation<'_>) -> Result<Event, Fault> {
         let mut said = Vec::new();
         for endpoint in &endpoints {
             match etcd.status_at(endpoint) {
-                Ok(status) if status.leader != 0 => {
-                    return Ok(Event::ExternalEtcd(gateway::birth_of(status.cluster)));
-                }
+                Ok(status) if status.leader != 0 => match etcd.record_at(endpoint) {
+                    // etcd's own id lasts until a recovery, and its nodes write a record as soon as it serves.
+                    Ok(None) if !f.config.etcd_nodes.is_empty() => {
+                        said.push(format!("{endpoint}: no record of its birth is there yet"));
+                    }
+                    Ok(record) => {
+                        let named = gateway::birth_of(status.cluster);
+                        return Ok(Event::ExternalEtcd(ExternalCluster::of(named, record.as_ref())));
+                    }
+                    Err(why) => said.push(format!("{endpoint}: {why}")),
+                },
                 Ok(_) => said.push(format!("{endpoint} knows no leader")),
                 Err(why) => said.push(format!("{endpoint}: {why}")),
             }

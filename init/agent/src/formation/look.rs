@@ -3,20 +3,17 @@
 
 use super::api::Api;
 use super::etcd::Etcd;
-use super::{Formation, certs, phases, records};
-use nodeimg_contract::birth::{BirthId, Incarnation};
+use super::silence::{self, Suspect};
+use super::{Formation, certs, nodes, phases, records};
+use nodeimg_contract::birth::BirthId;
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::image::Role;
-use nodeimg_contract::peer::PORT;
-use nodeimg_init_core::etcd_gateway::{self as gateway, CLIENT_PORT, MemberList, PEER_PORT};
-use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen, QUIET, Silence};
+use nodeimg_init_core::etcd_gateway::{self as gateway, MemberList};
+use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen, Silence};
 use nodeimg_init_core::kubeadm;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::IpAddr;
 use std::time::Duration;
-
-/// For somebody who answers at a stale member's address.
-const CONNECT: Duration = Duration::from_secs(2);
 
 /// Through whom the last look went.
 #[derive(Debug, Clone, Copy)]
@@ -71,16 +68,24 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
     let left_behind = members.iter().find(|m| m.learner && !m.healthy && !is_own(m));
     let view = ClusterView {
         node,
-        quiet: match (stale, recorded()) {
-            (Some(_), Some(incarnation)) => quiet(f, name, incarnation, &members),
+        quiet: match (stale, &record, recorded()) {
+            (Some(member), Some(record), Some(incarnation)) => {
+                let suspect = Suspect { member, name, incarnation };
+                silence::quiet(f, record, &suspect, &members, || node)
+            }
             _ => Duration::ZERO,
         },
         learner: match (left_behind, &record) {
-            (Some(learner), Some(record)) => silence(f, record, learner, &members),
+            (Some(learner), Some(record)) => {
+                // Who cannot be looked up may be well.
+                let seen = |name: &str| Api::at(&f.config, server).and_then(|api| nodes::seen(&api, name));
+                let node = |name: &str| seen(name).unwrap_or(NodeSeen::Ready);
+                silence::of_learner(f, record, learner, &members, node)
+            }
             _ => Silence::default(),
         },
         answers_at_stale_address: stale
-            .is_some_and(|m| Some(m.address) != f.config.address && answers(m.address, f.config.api_port())),
+            .is_some_and(|m| Some(m.address) != f.config.address && silence::answers(f, m.address)),
         skew: kubeadm::skew(&version, &f.image.kubernetes, f.config.role.value),
         record,
         adopted,
@@ -151,48 +156,11 @@ fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<Told, String> {
         None => records::adopted(&api).map_err(told)?,
         Some(_) => None,
     };
-    let node = super::nodes::seen(&api, f.config.name.value.as_str()).map_err(told)?;
+    let node = nodes::seen(&api, f.config.name.value.as_str()).map_err(told)?;
     let answer = api.get("/version").map_err(told)?;
     let version: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let version = version.get("gitVersion").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     Ok((record, adopted, node, version))
-}
-
-/// How much is heard of another node's learner. Its address is asked last: that takes seconds at a dead one.
-fn silence(
-    f: &Formation<'_>,
-    record: &ClusterRecord,
-    learner: &EtcdMember,
-    members: &[EtcdMember],
-) -> Silence {
-    let Some((name, incarnation)) = record.owner_of(learner.id, learner.address) else {
-        return Silence::default();
-    };
-    let quiet = quiet(f, name, incarnation, members);
-    Silence { quiet, answers: quiet < QUIET || answers(learner.address, f.config.api_port()) }
-}
-
-/// For how long every other healthy voter's nodeinit has had no contact with this incarnation, which runs or ran under this
-/// name. A voter that does not answer, or does not watch it, has just heard of it for all that is known.
-fn quiet(f: &Formation<'_>, name: &str, incarnation: &Incarnation, members: &[EtcdMember]) -> Duration {
-    if f.memory.incarnation.borrow().as_ref() == Some(incarnation) {
-        return Duration::ZERO;
-    }
-    let voters = members.iter().filter(|m| !m.learner && m.healthy && m.name != name);
-    let seconds = voters.map(|m| {
-        let hello = f.desk.ask(&m.name.parse().ok()?, m.address).ok()?;
-        let contact =
-            |c: &&nodeimg_init_core::peer::Contact| c.name.as_str() == name && c.incarnation == *incarnation;
-        hello.last_contact.iter().filter(contact).map(|c| c.seconds).min()
-    });
-    let least = seconds.map(|s| s.unwrap_or(0)).min().unwrap_or(0);
-    Duration::from_secs(least)
-}
-
-fn answers(address: IpAddr, api_port: u16) -> bool {
-    [PORT, PEER_PORT, CLIENT_PORT, api_port]
-        .into_iter()
-        .any(|port| TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).is_ok())
 }
 
 /// Removes an earlier incarnation of this node, or a learner that was left behind. What etcd complains of is looked at anew.

@@ -2,6 +2,7 @@
 
 use super::api::{Api, Method};
 use super::{Formation, addons, phases};
+use nodeimg_contract::bootstrap;
 use nodeimg_contract::fault::Fault;
 use nodeimg_init_core::formation::{ClusterRecord, ClusterStep};
 use nodeimg_init_core::kubeadm::Phase;
@@ -10,8 +11,6 @@ use serde_json::{Map, Value, json};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public";
 const READER: &str = "nodeimg:birth";
-/// kubeadm's group of bootstrap tokens.
-const BOOTSTRAPPERS: &str = "system:bootstrappers:kubeadm:default-node-token";
 
 /// Does steps in order; each may be done again.
 pub fn run(f: &Formation<'_>, steps: &[ClusterStep]) -> Result<(), Fault> {
@@ -47,7 +46,7 @@ fn rbac(f: &Formation<'_>) -> Result<(), Fault> {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": READER },
-        "subjects": [group(BOOTSTRAPPERS), group("system:nodes")],
+        "subjects": [group(bootstrap::GROUP), group("system:nodes")],
     });
     api.apply(&format!("{RBAC}/roles/{READER}"), &role)?;
     api.apply(&format!("{RBAC}/rolebindings/{READER}"), &binding)

@@ -1,55 +1,100 @@
-//! The seed's bootstrap tokens stay valid until they end: whoever is to join must find its own in the cluster.
+//! The seed's bootstrap tokens: each is put into the cluster once, for whoever is to join by it.
 //!
-//! A Secret of the type `bootstrap.kubernetes.io/token` (Kubernetes' reference, "Authenticating with Bootstrap Tokens"),
-//! as kubeadm makes it. Every control plane looks; two that make the same one make one.
+//! kubeadm's phase puts them at birth; every control plane looks afterwards whether those of its own seed are there. A token
+//! that was there stands by its id in the ConfigMap [`bootstrap::PUT`], and is never put again: an operator who deletes
+//! one (it leaked, its node has joined) has revoked it. Two control planes that put the same token put one.
 
 use super::Formation;
-use super::api::Api;
+use super::api::{Answer, Api, Method};
+use nodeimg_contract::bootstrap;
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::seed::BootstrapToken;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
-const GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+/// For people who look at the Secret.
+const DESCRIPTION: &str = "nodeimg: a node of the seed's list joins";
 
-/// Puts back what is missing. Nothing is said of a token but its id.
+/// Puts what was never there. Nothing is said of a token but its id.
 pub fn keep(f: &Formation<'_>) -> Result<(), Fault> {
     let now = crate::clock::now();
-    let api = Api::connect(&f.config)?;
-    for token in f.config.bootstrap_tokens.iter().filter(|t| t.expires > now) {
-        let Some((id, secret)) = token.token.split_once('.') else { continue };
-        let path = format!("{SECRETS}/bootstrap-token-{id}");
-        let found = api.get(&path)?;
-        match found.status {
-            404 => {}
-            _ if found.is_success() => continue,
-            _ => return Err(found.fault(&path)),
-        }
-        let answer = api.post(SECRETS, object(id, secret, token).to_string().as_bytes())?;
-        match answer.status {
-            409 => {}
-            _ if answer.is_success() => f.reporter.line(format!("bootstrap token {id} is in the cluster")),
-            _ => return Err(answer.fault(&path)),
-        }
+    if unknown(&f.config.bootstrap_tokens, &Map::new(), now).next().is_none() {
+        return Ok(());
     }
-    Ok(())
+    let api = Api::connect(&f.config)?;
+    let put = api.get(&format!("{}/{}", maps(), bootstrap::PUT))?;
+    let known = known(&put)?;
+    let mut more = Map::new();
+    for (id, token) in unknown(&f.config.bootstrap_tokens, known.as_ref().unwrap_or(&Map::new()), now) {
+        let found = api.get(&format!("{}/{}", secrets(), bootstrap::secret_name(id)))?;
+        match found.status {
+            404 => {
+                let Some(secret) = bootstrap::secret(token, DESCRIPTION) else { continue };
+                let answer = api.post(&secrets(), secret.to_string().as_bytes())?;
+                match answer.status {
+                    409 => {}
+                    _ if answer.is_success() => {
+                        f.reporter.line(format!("bootstrap token {id} is in the cluster"));
+                    }
+                    _ => return Err(answer.fault(&secrets())),
+                }
+            }
+            _ if found.is_success() => {}
+            _ => return Err(found.fault(&secrets())),
+        }
+        more.insert(id.to_owned(), bootstrap::expiration(token).into());
+    }
+    if more.is_empty() { Ok(()) } else { note(&api, known.is_some(), more) }
 }
 
-fn object(id: &str, secret: &str, token: &BootstrapToken) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "bootstrap.kubernetes.io/token",
-        "metadata": { "name": format!("bootstrap-token-{id}"), "namespace": "kube-system" },
-        "stringData": {
-            "token-id": id,
-            "token-secret": secret,
-            "expiration": token.expires.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            "usage-bootstrap-authentication": "true",
-            "usage-bootstrap-signing": "true",
-            "auth-extra-groups": GROUP,
-        },
-    })
+/// Tokens that still hold and that the cluster never knew, with their ids.
+fn unknown<'a>(
+    tokens: &'a [BootstrapToken],
+    known: &Map<String, Value>,
+    now: jiff::Timestamp,
+) -> impl Iterator<Item = (&'a str, &'a BootstrapToken)> {
+    let holding = tokens.iter().filter(move |t| t.expires > now);
+    let named = holding.filter_map(|t| Some((bootstrap::halves(t)?.0, t)));
+    named.filter(|(id, _)| !known.contains_key(*id))
+}
+
+/// What stands in the ConfigMap; `None`: there is none.
+fn known(answer: &Answer) -> Result<Option<Map<String, Value>>, Fault> {
+    match answer.status {
+        404 => Ok(None),
+        _ if answer.is_success() => {
+            let map: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            Ok(Some(map.get("data").and_then(Value::as_object).cloned().unwrap_or_default()))
+        }
+        _ => Err(answer.fault(bootstrap::PUT)),
+    }
+}
+
+/// Writes them down. Of two who make the ConfigMap at once one adds its own at its next look.
+fn note(api: &Api, exists: bool, more: Map<String, Value>) -> Result<(), Fault> {
+    let answer = if exists {
+        let patch = json!({ "data": more }).to_string();
+        api.call(&format!("{}/{}", maps(), bootstrap::PUT), Method::Merge(patch.as_bytes()))?
+    } else {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": bootstrap::PUT, "namespace": bootstrap::NAMESPACE },
+            "data": more,
+        });
+        api.post(&maps(), map.to_string().as_bytes())?
+    };
+    match answer.status {
+        404 | 409 => Ok(()),
+        _ if answer.is_success() => Ok(()),
+        _ => Err(answer.fault(bootstrap::PUT)),
+    }
+}
+
+fn secrets() -> String {
+    format!("/api/v1/namespaces/{}/secrets", bootstrap::NAMESPACE)
+}
+
+fn maps() -> String {
+    format!("/api/v1/namespaces/{}/configmaps", bootstrap::NAMESPACE)
 }
 
 #[cfg(test)]
@@ -57,13 +102,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_a_secret_that_ends() {
-        let token = BootstrapToken {
-            token: "abcdef.0123456789abcdef".into(),
-            expires: "2030-01-01T00:00:00.5Z".parse().expect("a time"),
-        };
-        let secret = object("abcdef", "0123456789abcdef", &token);
-        assert_eq!(secret.pointer("/stringData/expiration"), Some(&json!("2030-01-01T00:00:00Z")));
-        assert_eq!(secret.pointer("/metadata/name"), Some(&json!("bootstrap-token-abcdef")));
+    fn a_token_that_was_there_is_not_put_again() {
+        let at = |text: &str| text.parse().expect("a time");
+        let token = |text: &str, end| BootstrapToken { token: text.into(), expires: at(end) };
+        let tokens = [
+            token("aaaaaa.0123456789abcdef", "2030-01-02T00:00:00Z"),
+            token("bbbbbb.0123456789abcdef", "2030-01-02T00:00:00Z"),
+            token("cccccc.0123456789abcdef", "2030-01-01T00:00:00Z"),
+        ];
+        let map = br#"{"data":{"aaaaaa":"2030-01-02T00:00:00Z"}}"#.to_vec();
+        let known = known(&Answer { status: 200, body: map }).ok().flatten().expect("a map");
+        let ids: Vec<_> = unknown(&tokens, &known, at("2030-01-01T00:00:00Z")).map(|(id, _)| id).collect();
+        assert_eq!(ids, ["bbbbbb"], "one was there, one is over");
+    }
+
+    #[test]
+    fn a_cluster_that_cannot_say_is_no_empty_one() {
+        let of = |status, body: &str| known(&Answer { status, body: body.into() });
+        assert_eq!(of(404, "{}"), Ok(None));
+        assert_eq!(of(200, r#"{"metadata":{}}"#), Ok(Some(Map::new())));
+        assert!(of(500, "{}").is_err() && of(403, "{}").is_err());
     }
 }

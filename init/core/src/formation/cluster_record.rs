@@ -195,6 +195,10 @@ impl ClusterRecord {
     pub fn goes_on_from(&self, birth: &BirthId) -> bool {
         self.formerly.contains(birth)
     }
+    /// Every birth that it went on from, the oldest first.
+    pub(super) fn formerly(&self) -> &[BirthId] {
+        &self.formerly
+    }
     /// Whether a step was done.
     pub fn has(&self, step: &ClusterStep) -> bool {
         self.done.contains(&step.text())

@@ -5,8 +5,30 @@ use super::machine::{Disks, EtcdStart, Run};
 use super::once::once_per_cluster;
 use super::record::RecordFile;
 use super::wait::Wait;
-use super::{Action, Gate, Kind, NodeRecord, Refusal, Seeded};
+use super::{Action, ClusterRecord, Gate, Kind, NodeRecord, Refusal, Seeded};
 use nodeimg_contract::birth::BirthId;
+
+/// Which cluster an external etcd is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalCluster {
+    birth: BirthId,
+    /// Other names of the same data: births that it went on from, and etcd's own id.
+    formerly: Vec<BirthId>,
+}
+
+impl ExternalCluster {
+    /// By the record that its nodes keep in it; by etcd's own id (`named`) where somebody else runs it, which names nothing
+    /// that lasts: a recovery changes it.
+    pub fn of(named: BirthId, record: Option<&ClusterRecord>) -> Self {
+        match record {
+            Some(record) => Self {
+                birth: record.birth().clone(),
+                formerly: record.formerly().iter().cloned().chain([named]).collect(),
+            },
+            None => Self { birth: named, formerly: Vec::new() },
+        }
+    }
+}
 
 pub(super) struct Guest<'a> {
     pub seeded: &'a Seeded,
@@ -26,10 +48,7 @@ impl Guest<'_> {
             Err(look) => return Ok(look),
         };
         let Some(node) = pinned else { return Ok(Action::WriteNodeRecord(NodeRecord::pin_birth(found))) };
-        if let (Some(own), Some(Some(cluster))) = (node.birth(), &self.run.cluster)
-            && self.seeded.kind != Kind::ExternalControlPlane
-            && cluster.goes_on_from(own)
-        {
+        if node.birth().is_some_and(|own| *own != found && self.goes_on_from(own)) {
             return Ok(Action::WriteNodeRecord(node.goes_on_as(found)));
         }
         if node.birth() != Some(&found) {
@@ -58,15 +77,29 @@ impl Guest<'_> {
             if !self.run.api_ready {
                 return Ok(Action::AwaitApi);
             }
-            return once_per_cluster(self.seeded, self.run, node, &found, &[], None);
+            // The ConfigMap's birth goes on as the etcd's does.
+            let before = self.run.cluster.iter().flatten().map(ClusterRecord::birth);
+            let recovered = before.filter(|b| self.goes_on_from(b)).map(|b| (b, &[][..])).next();
+            return once_per_cluster(self.seeded, self.run, node, &found, &[], recovered);
         }
         Ok(if self.run.node_ready { Action::Steady } else { Action::AwaitNode })
+    }
+
+    /// Whether what this node is connected to took that birth's place: an operator recovered it.
+    fn goes_on_from(&self, birth: &BirthId) -> bool {
+        match (self.seeded.kind, &self.run.external, &self.run.cluster) {
+            (Kind::ExternalControlPlane, Some(external), _) => external.formerly.contains(birth),
+            (Kind::ExternalControlPlane, None, _) => false,
+            (_, _, Some(Some(cluster))) => cluster.goes_on_from(birth),
+            _ => false,
+        }
     }
 
     /// The birth of what this node is connected to, or how to find it out.
     fn found(&self) -> Result<Result<BirthId, Action>, Refusal> {
         if self.seeded.kind == Kind::ExternalControlPlane {
-            return Ok(self.run.external.clone().ok_or(Action::AskExternalEtcd));
+            let external = self.run.external.as_ref().map(|e| e.birth.clone());
+            return Ok(external.ok_or(Action::AskExternalEtcd));
         }
         Ok(match &self.run.cluster {
             None => Err(Action::ReadClusterRecord),

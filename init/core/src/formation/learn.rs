@@ -56,7 +56,7 @@ impl State {
                 (run.api_ready, run.api_late) = (false, true);
                 run.answers = None;
             }
-            (Event::ExternalEtcd(birth), _) => run.external = Some(birth),
+            (Event::ExternalEtcd(cluster), _) => run.external = Some(cluster),
             (Event::ClusterRecordRead(read), _) => {
                 run.unrecorded.retain(|s| !read.as_ref().is_some_and(|r| r.has(s)));
                 run.cluster = Some(read);

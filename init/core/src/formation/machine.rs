@@ -3,7 +3,7 @@
 //! Here are its words and its memory; [`super::member`] decides for nodes with an etcd file system, [`super::guest`] for
 //! those without.
 
-use super::guest::Guest;
+use super::guest::{ExternalCluster, Guest};
 use super::member::Member;
 use super::membership::{ClusterView, EtcdMember};
 use super::record::RecordFile;
@@ -80,8 +80,8 @@ pub enum Event {
     ApiReady,
     /// It did not, for a while; and what etcd's folder holds now.
     ApiNotYet(EtcdData),
-    /// The birth of an external etcd is known.
-    ExternalEtcd(BirthId),
+    /// Which cluster an external etcd is.
+    ExternalEtcd(ExternalCluster),
     /// The cluster's record was read; `None`: there is none yet.
     ClusterRecordRead(Option<ClusterRecord>),
     /// The cluster's record is written.
@@ -251,7 +251,7 @@ pub(super) struct Run {
     pub api_ready: bool,
     /// The API did not become ready in the last wait.
     pub api_late: bool,
-    pub external: Option<BirthId>,
+    pub external: Option<ExternalCluster>,
     /// The outer `None`: not read yet.
     pub cluster: Option<Option<ClusterRecord>>,
     pub lease: Lease,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 mod adopted;
+mod external;
 mod outside;
 
 const NAMES: [&str; 3] = ["cp1", "cp2", "cp3"];
