@@ -4,6 +4,7 @@
 //! ([`Variant::Cluster`]) never names a birth and has no setting of one node; what local phases take has both. Never
 //! writes a file: bootstrap tokens stand in these texts, so the caller's files have mode 0600.
 
+mod arguments;
 mod client_certificate;
 mod coredns;
 mod documents;

@@ -3,13 +3,13 @@
 //! Source of the format: k8s.io/kubernetes v1.36 `cmd/kubeadm/app/apis/kubeadm/v1beta4/types.go`,
 //! k8s.io/kubelet `config/v1beta1`, k8s.io/kube-proxy `config/v1alpha1`.
 
+use super::arguments::{Arg, args, birth_args, controller_manager, joining_args};
 use super::{
     CONTROL_PLANE_TAINT, CRI_SOCKET, KUBELET_RESOLV_CONF, MANIFESTS, NotRendered, Variant, node_labels,
 };
-use crate::node_config::{ArgName, NodeConfig, Taint, TaintEffect};
+use crate::node_config::{NodeConfig, Taint, TaintEffect};
 use crate::pki;
 use ipnet::IpNet;
-use nodeimg_contract::birth::Birth;
 use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::paths;
 use serde::Serialize;
@@ -183,12 +183,6 @@ struct Dns {
 }
 
 #[derive(Serialize)]
-pub(super) struct Arg {
-    name: String,
-    value: String,
-}
-
-#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Kubelet {
     api_version: &'static str,
@@ -312,7 +306,7 @@ fn cluster(config: &NodeConfig, image: &RootManifest, variant: Variant<'_>) -> C
             dns_domain: k.dns_domain.value.to_string(),
         },
         api_server: ApiServer { cert_sans: cert_sans(config), extra_args: args(&k.api_server_extra_args) },
-        controller_manager: Component { extra_args: args(&k.controller_manager_extra_args) },
+        controller_manager: Component { extra_args: controller_manager(&k.controller_manager_extra_args) },
         scheduler: Component { extra_args: args(&k.scheduler_extra_args) },
         etcd: etcd(config, image, variant),
         dns: Dns { image_tag: image.image_tags.get("coredns").cloned() },
@@ -366,32 +360,6 @@ fn standalone() -> Standalone {
         }),
         authorization: serde_json::json!({ "mode": "AlwaysAllow" }),
     }
-}
-
-/// A member that was added to a running etcd: the list as that etcd has it.
-fn joining_args(members: &[(String, String)]) -> [Arg; 2] {
-    let list: Vec<_> = members.iter().map(|(name, url)| format!("{name}={url}")).collect();
-    [
-        Arg { name: "initial-cluster".into(), value: list.join(",") },
-        Arg { name: "initial-cluster-state".into(), value: "existing".into() },
-    ]
-}
-
-/// What makes a member of a birth: its list, and its hash as the token that keeps two births apart.
-fn birth_args(birth: &Birth) -> [Arg; 3] {
-    let member = |p: &nodeimg_contract::birth::Participant| {
-        format!("{}=https://{}", p.name, std::net::SocketAddr::new(p.address, 2380))
-    };
-    let list: Vec<_> = birth.participants().iter().map(member).collect();
-    [
-        Arg { name: "initial-cluster".into(), value: list.join(",") },
-        Arg { name: "initial-cluster-state".into(), value: "new".into() },
-        Arg { name: "initial-cluster-token".into(), value: birth.id().0 },
-    ]
-}
-
-fn args(said: &BTreeMap<ArgName, String>) -> Vec<Arg> {
-    said.iter().map(|(name, value)| Arg { name: name.to_string(), value: value.clone() }).collect()
 }
 
 /// The endpoint, every control plane's address, the endpoint's addresses, and what the seed adds; each once.
