@@ -44,7 +44,11 @@ pub fn frame(segment: &[u8], at: usize) -> Frame<'_> {
     let padding = if length >> 63 == 1 { usize::try_from((length >> 56) & 7).unwrap_or(0) } else { 0 };
     match bytes.checked_add(padding).and_then(|n| after.get(..n)) {
         None => Frame::Short,
-        Some(body) => Frame::Whole { record: body.get(..bytes).and_then(Record::parse), body },
+        Some(body) => {
+            // etcd pads to a multiple of eight; any other padding is a damaged length.
+            let fits = padding == 0 || body.len() % 8 == 0;
+            Frame::Whole { record: body.get(..bytes).filter(|_| fits).and_then(Record::parse), body }
+        }
     }
 }
 

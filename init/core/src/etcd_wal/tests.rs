@@ -181,6 +181,22 @@ fn what_was_not_written_whole_ends_the_log() {
     assert_eq!(ending(&[&damaged]), Err(Damage::Record(whole)), "a flipped bit is no torn write");
 }
 
+/// Every bit of it in turn.
+#[test]
+fn a_flipped_bit_of_a_real_log_is_never_taken_for_an_entry() {
+    let mut bytes = [REAL, &[0; 512]].concat();
+    for at in 0..REAL.len() {
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            // A damaged length may cut the log short, as etcd itself reads it; it makes no entry.
+            if let Ok(found) = ending(&[&bytes]) {
+                assert!(found.last <= 15 && found.offset <= REAL.len(), "byte {at}, bit {bit}: {found:?}");
+            }
+            bytes[at] ^= 1 << bit;
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..2000), is_last: bool) {
@@ -209,16 +225,6 @@ proptest! {
                 prop_assert_eq!(again.map(|e| (e.known, e.last)), Ok((found.last, found.last)));
             }
             Err(damage) => prop_assert_eq!(damage, Damage::Empty),
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_of_a_real_log_is_never_taken_for_an_entry(at in 0usize..6528, bit in 0u8..8) {
-        let mut bytes = [REAL, &[0; 512]].concat();
-        bytes[at] ^= 1 << bit;
-        // A damaged length may cut the log short, as etcd itself reads it; it makes no entry.
-        if let Ok(found) = ending(&[&bytes]) {
-            prop_assert!(found.last <= 15 && found.offset <= REAL.len());
         }
     }
 
