@@ -175,18 +175,28 @@ fn run(
     let text =
         kubeadm::configuration(&f.config, &f.image, variant).map_err(|e| failed(object, e.to_string()))?;
     let text = for_this_machine(text);
-    files::folder(RUN, 0o700)?;
     let file: PathBuf = Path::new(RUN).join(match variant {
         Variant::Cluster { .. } => "cluster.yaml",
         Variant::StaticEtcd(_) | Variant::JoiningEtcd { .. } | Variant::WithoutEtcd => "local.yaml",
     });
-    let ran = files::write(&file, text.as_bytes(), 0o600)
-        .and_then(|()| kubeadm(f, object, arguments(&file.display().to_string()), limit));
-    // It may hold the seed's tokens and the certificate key: it goes, whatever came of it.
-    ran.and(files::remove(&file))
+    let by_file = arguments(&file.display().to_string());
+    for_a_while(&[(&file, &text)], || kubeadm(f, object, by_file, limit))
 }
 
-/// One phase of kubeadm's join, by the seed's token. The files with its secrets go, whatever comes of it.
+/// Has files while something is done: they hold tokens, keys, the certificate key, and go, whatever comes of it.
+fn for_a_while<T>(all: &[(&Path, &str)], work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    let write = |(path, text): &(&Path, &str)| {
+        path.parent().map_or(Ok(()), |folder| files::folder(folder, 0o700))?;
+        files::write(path, text.as_bytes(), 0o600)
+    };
+    let done = all.iter().try_for_each(write).and_then(|()| work());
+    // Each of them, whether or not another one can be removed.
+    let removed: Vec<_> = all.iter().map(|(path, _)| files::remove(path)).collect();
+    let done = done?;
+    removed.into_iter().collect::<Result<Vec<()>, _>>().map(|_| done)
+}
+
+/// One phase of kubeadm's join, by the seed's token.
 pub fn join(
     f: &Formation<'_>,
     object: &str,
@@ -195,17 +205,13 @@ pub fn join(
 ) -> Result<(), Fault> {
     let not_rendered = |e: kubeadm::NotRendered| failed(object, e.to_string());
     f.reporter.line(object);
-    files::folder(RUN, 0o700)?;
     let (discovery, file) = (Path::new(RUN).join("discovery.conf"), Path::new(RUN).join("join.yaml"));
     let kubeconfig = kubeadm::discovery_kubeconfig(&f.config).map_err(not_rendered)?;
     let by_file = discovery.display().to_string();
     let text =
         kubeadm::join_configuration(&f.config, Discovery::File(&by_file), patches).map_err(not_rendered)?;
-    let joined = files::write(&discovery, kubeconfig.as_bytes(), 0o600)
-        .and_then(|()| files::write(&file, text.as_bytes(), 0o600))
-        .and_then(|()| kubeadm(f, object, arguments(&file.display().to_string()), JOIN_LIMIT));
-    let cleared = files::remove(&file).and_then(|()| files::remove(&discovery));
-    joined.and(cleared)
+    let arguments = arguments(&file.display().to_string());
+    for_a_while(&[(&discovery, &kubeconfig), (&file, &text)], || kubeadm(f, object, arguments, JOIN_LIMIT))
 }
 
 /// One kubeadm process.
@@ -230,4 +236,53 @@ pub fn failed(object: &str, cause: String) -> Fault {
 /// kubeadm's complaint without what may be a secret: its own messages name none, a Go error may quote a request.
 pub fn said(e: &ProcessError) -> String {
     hidden(&e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn files_with_secrets_go_whatever_comes_of_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (one, other) = (dir.path().join("run/a.yaml"), dir.path().join("run/b.yaml"));
+        let both = [(one.as_path(), "token: a"), (other.as_path(), "token: b")];
+        let left = || std::fs::read_dir(dir.path().join("run")).expect("a folder").count();
+        let there = || {
+            let mode = std::fs::metadata(&one).expect("there").permissions().mode();
+            assert_eq!(
+                (mode & 0o777, std::fs::read_to_string(&other).expect("there")),
+                (0o600, "token: b".into())
+            );
+        };
+        assert_eq!(
+            for_a_while(&both, || {
+                there();
+                Ok(())
+            }),
+            Ok(())
+        );
+        assert_eq!(left(), 0);
+        let fault = failed("kubeadm", "it failed".into());
+        assert_eq!(for_a_while(&both, || Err::<(), _>(fault.clone())), Err(fault));
+        assert_eq!(left(), 0);
+        // The second cannot be written: the first goes as well, and nothing is done.
+        std::fs::create_dir_all(other.join("in the way")).expect("a folder");
+        let done = for_a_while(&both, || -> Result<(), Fault> { panic!("it is not done") });
+        assert!(done.is_err() && !one.exists());
+    }
+
+    #[test]
+    fn a_complaint_has_no_secrets() {
+        let key = "0123456789abcdef".repeat(4);
+        let e = ProcessError::Failed {
+            program: "kubeadm".into(),
+            status: crate::process::Exit::Code(1),
+            complaint: format!("certificateKey={key}\ttoken:abcdef.0123456789abcdef; no such host"),
+        };
+        let said = said(&e);
+        assert!(!said.contains(&key) && !said.contains("0123456789abcdef"), "{said}");
+        assert!(said.contains("no such host") && said.contains("certificateKey="), "{said}");
+    }
 }
