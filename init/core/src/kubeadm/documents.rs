@@ -266,7 +266,7 @@ fn tokens(config: &NodeConfig, now: jiff::Timestamp) -> Vec<Token> {
             token: t.token.clone(),
             ttl: format!("{left}s"),
             usages: ["signing", "authentication"],
-            groups: ["system:bootstrappers:kubeadm:default-node-token"],
+            groups: [nodeimg_contract::bootstrap::GROUP],
         })
     };
     config.bootstrap_tokens.iter().filter_map(token).collect()
