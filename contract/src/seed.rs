@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Most bootstrap tokens of a seed: at 90 bytes each they leave room below a node's bound of 1 MiB for a document.
+pub const MAX_TOKENS: usize = 1024;
+/// Longest list of control planes or of etcd nodes that a node takes.
+pub const LONGEST_LIST: usize = 15;
+/// Most time servers, DNS servers or addresses of the endpoint.
+pub const MAX_SERVERS: usize = 16;
+
 /// `meta-data` (cloud-init, NoCloud).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetaData {

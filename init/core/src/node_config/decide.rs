@@ -12,7 +12,10 @@ use lists::Lists;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::fault::Code;
 use nodeimg_contract::image::{Role, RootManifest};
-use nodeimg_contract::seed::{EndpointMode, Formation, Kubernetes, NodeSeed};
+pub(super) use nodeimg_contract::names::is_machine as is_unicast;
+use nodeimg_contract::names::is_reachable;
+use nodeimg_contract::networks::NODE_PORTS;
+use nodeimg_contract::seed::{EndpointMode, Formation, Kubernetes, MAX_SERVERS, NodeSeed};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -20,7 +23,6 @@ use std::str::FromStr;
 const MAX_SANS: usize = 64;
 const MAX_ARGS: usize = 64;
 const MAX_ARG_BYTES: usize = 4096;
-const MAX_SERVERS: usize = 16;
 
 /// Arguments that formation, or the way the node is laid out, decides.
 const OWN_ARGS: &[(&str, &[&str])] = &[
@@ -139,11 +141,6 @@ pub(super) fn role_fits(role: Role, image: &RootManifest) -> Result<(), Problem>
     })
 }
 
-/// An address that a packet to one machine elsewhere can carry.
-pub(super) fn is_unicast(a: IpAddr) -> bool {
-    !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a == IpAddr::from([255, 255, 255, 255]))
-}
-
 /// How this cluster may come about, checked.
 struct FormationSpec {
     method: Sourced<Method>,
@@ -232,12 +229,10 @@ impl Decision {
         );
         if said.port == 0 {
             self.problem("nodeimg.endpoint.port", "port 0 is none", "use 6443");
-        } else if said.mode == EndpointMode::Dns
-            && [2379, 2380, 2381, 10250, 10257, 10259].contains(&said.port)
-        {
+        } else if said.mode == EndpointMode::Dns && NODE_PORTS.contains(&said.port) {
             self.problem("nodeimg.endpoint.port", "etcd or the kubelet listens there", "use 6443");
         }
-        if said.addresses.len() > MAX_SERVERS || said.addresses.iter().any(|a| !is_unicast(*a)) {
+        if said.addresses.len() > MAX_SERVERS || said.addresses.iter().any(|a| !is_reachable(*a)) {
             self.problem(
                 "nodeimg.endpoint.addresses",
                 format!("more than {MAX_SERVERS} addresses, or one that is not the address of a machine"),

@@ -1,5 +1,6 @@
 //! Names that were checked once: node, DNS name, cluster, bootstrap token, argument.
 
+use nodeimg_contract::names;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -68,54 +69,16 @@ name! {
     SubjectAltName, subject_alt_name
 }
 
-fn label(s: &str) -> bool {
-    let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    s.len() <= 63
-        && edge(s.bytes().next())
-        && edge(s.bytes().last())
-        && s.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
-}
-
-pub(super) fn is_subdomain(s: &str) -> bool {
-    !s.is_empty() && s.len() <= 253 && s.split('.').all(label)
-}
-
 fn node_name(s: &str) -> Result<(), BadName> {
-    if s.len() > 63 {
-        return Err(BadName("a node name has at most 63 characters"));
-    }
-    if !is_subdomain(s) {
-        return Err(BadName(
-            "a node name has lower-case letters, digits, \"-\" and \".\" only, and starts and ends with a letter or digit",
-        ));
-    }
-    if s == "localhost" {
-        return Err(BadName("\"localhost\" cannot be a node's name"));
-    }
-    Ok(())
+    names::node_name(s).map_err(BadName)
 }
 
 fn dns_name(s: &str) -> Result<(), BadName> {
-    if s.parse::<IpAddr>().is_ok() || s.starts_with('[') {
-        return Err(BadName("an IP address stands where a DNS name must"));
-    }
-    if !is_subdomain(s) {
-        return Err(BadName(
-            "a DNS name has lower-case letters, digits, \"-\" and \".\" only, in labels of at most 63 characters, and no dot at its end",
-        ));
-    }
-    // RFC 3696 section 2: a top-level domain is not all digits; such a text is a mistyped address.
-    if s.rsplit('.').next().is_some_and(|l| l.bytes().all(|c| c.is_ascii_digit())) {
-        return Err(BadName("a DNS name does not end with a number; this looks like an address"));
-    }
-    if s == "localhost" || s.ends_with(".localhost") {
-        return Err(BadName("\"localhost\" means another machine on every machine"));
-    }
-    Ok(())
+    names::dns_name(s).map_err(BadName)
 }
 
 fn cluster_name(s: &str) -> Result<(), BadName> {
-    if label(s) {
+    if names::is_label(s) {
         Ok(())
     } else {
         Err(BadName(

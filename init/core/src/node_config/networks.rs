@@ -3,12 +3,10 @@
 use super::Problem;
 use ipnet::IpNet;
 use nodeimg_contract::fault::Code;
+use nodeimg_contract::networks::{pod_lengths, service_lengths};
 use std::net::IpAddr;
 
-/// kubeadm has no default; flannel's and most guides'.
-pub const DEFAULT_POD: &str = "10.244.0.0/16";
-/// kubeadm's default.
-pub const DEFAULT_SERVICE: &str = "10.96.0.0/12";
+pub use nodeimg_contract::networks::{DEFAULT_POD, DEFAULT_SERVICE};
 
 /// Parses `ADDRESS/LENGTH`; the address must be the network's own.
 pub fn subnet(text: &str) -> Result<IpNet, String> {
@@ -61,19 +59,17 @@ impl Networks<'_> {
         problems
     }
 
-    /// kubeadm's bounds: node masks are /24 and /64, at most 2^16 nodes, at most 2^20 services.
     fn sizes(&self, problems: &mut Vec<Problem>) {
-        let (v4, length) = (self.pod.addr().is_ipv4(), self.pod.prefix_len());
-        let (least, most) = if v4 { (8, 24) } else { (48, 64) };
-        if !(least..=most).contains(&length) {
+        let wanted = pod_lengths(self.pod.addr().is_ipv4());
+        if !wanted.contains(&self.pod.prefix_len()) {
             let cause = format!("{} cannot be divided among nodes", self.pod);
-            let help = format!("use a length from /{least} to /{most}");
+            let help = format!("use a length from /{} to /{}", wanted.start(), wanted.end());
             problems.push(Problem::invalid("nodeimg.kubernetes.podSubnet", cause, help));
         }
-        let bits = if self.service.addr().is_ipv4() { 32 } else { 128 } - self.service.prefix_len();
-        if !(4..=20).contains(&bits) {
+        let wanted = service_lengths(self.service.addr().is_ipv4());
+        if !wanted.contains(&self.service.prefix_len()) {
             let cause = format!("{} has too few or too many addresses", self.service);
-            let help = "use a length from /12 to /28 (IPv4), /108 to /124 (IPv6)";
+            let help = format!("use a length from /{} to /{}", wanted.start(), wanted.end());
             problems.push(Problem::invalid("nodeimg.kubernetes.serviceSubnet", cause, help));
         }
         let all = [self.pod.addr(), self.service.addr()];

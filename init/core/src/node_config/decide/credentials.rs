@@ -5,9 +5,10 @@ use super::lists::Lists;
 use crate::node_config::{is_bootstrap_token, peer_certificate};
 use nodeimg_contract::birth::Permit;
 use nodeimg_contract::image::Role;
-use nodeimg_contract::seed::{BootstrapToken, ExternalEtcd, Join, KeyPair, NodeSeed, PeerIdentity, Pki};
+use nodeimg_contract::seed::{
+    BootstrapToken, ExternalEtcd, Join, KeyPair, MAX_TOKENS, NodeSeed, PeerIdentity, Pki,
+};
 
-const MAX_TOKENS: usize = 64;
 const MAX_ENDPOINTS: usize = 16;
 const MAKE: &str = "make the seed with \"nodeimg cluster new\"";
 const WHOLE: &str = "copy the whole file, with its BEGIN and END lines";

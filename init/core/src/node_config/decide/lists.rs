@@ -1,17 +1,16 @@
 //! The lists of a seed: control planes, etcd nodes, this node's place in them, and who may be left out of a birth.
 
-use super::{Decision, is_unicast};
+use super::Decision;
 use crate::node_config::{ControlPlaneNode, NodeName};
 use nodeimg_contract::fault::Code;
 use nodeimg_contract::image::Role;
-use nodeimg_contract::seed::{ControlPlane, Formation, NodeSeed};
+use nodeimg_contract::names::is_reachable;
+use nodeimg_contract::seed::{ControlPlane, Formation, LONGEST_LIST, NodeSeed};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 const CONTROL_PLANES: &str = "nodeimg.controlPlanes";
 const ETCD_NODES: &str = "nodeimg.etcdNodes";
-/// Longest list of a node that takes part in no birth.
-const LONGEST: usize = 15;
 
 /// Both lists, sorted by name.
 pub(super) struct Lists {
@@ -37,7 +36,8 @@ impl Decision {
         let etcd_nodes = if ours.etcd_nodes.is_empty() && ours.role != Role::Etcd {
             Some(Vec::new())
         } else {
-            self.list(ETCD_NODES, &ours.etcd_nodes, ours.role, ours.role == Role::Etcd && !born)
+            // etcd nodes alone count their list: they are born, the API servers only ask them.
+            self.list(ETCD_NODES, &ours.etcd_nodes, ours.role, ours.role != Role::Etcd || !born)
         };
         let lists = Lists { control_planes: control_planes?, etcd_nodes: etcd_nodes? };
         let twice = lists
@@ -63,9 +63,9 @@ impl Decision {
     ) -> Option<Vec<ControlPlaneNode>> {
         let counts = match (role, list.len()) {
             (_, 1 | 3 | 5) => true,
-            (_, n) if joins => (1..=LONGEST).contains(&n),
+            (_, n) if joins => (1..=LONGEST_LIST).contains(&n),
             // A cluster may have grown since; who only asks it does not count its members.
-            (Role::Worker | Role::Lb, n) => n % 2 == 1 && n <= LONGEST,
+            (Role::Worker | Role::Lb, n) => (1..=LONGEST_LIST).contains(&n),
             _ => false,
         };
         if !counts {
@@ -82,7 +82,7 @@ impl Decision {
         let mut nodes = Vec::new();
         for (i, line) in list.iter().enumerate() {
             let at = format!("{field}[{i}]");
-            if !is_unicast(line.address) {
+            if !is_reachable(line.address) {
                 self.problem(
                     format!("{at}.address"),
                     format!("{} is not the address of a machine", line.address),

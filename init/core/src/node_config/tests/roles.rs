@@ -181,7 +181,9 @@ fn a_peer_certificate_is_this_nodes_own() {
 
 #[test]
 fn a_worker_may_know_a_list_that_has_grown() {
-    for (n, good) in [(1, true), (3, true), (7, true), (2, false), (4, false)] {
+    for (n, good) in
+        [(1, true), (3, true), (7, true), (2, true), (4, true), (15, true), (16, false), (0, false)]
+    {
         let found = decide_as(Role::Worker, "w1", |o| {
             worker(o);
             o.control_planes = nodes("cp", n, 11);
