@@ -137,6 +137,13 @@ fn nodes_accept_what_the_later_commands_write() {
     nodeimg(&["cluster", "seed", lab, "cp4", "--role", "control-plane", "--address", "192.0.2.14"]);
     let added = decided(&out, "cp4", Role::ControlPlane);
     assert!(added.permit.is_none() && added.control_planes.len() == 4);
+    // While the cluster grows its list is even, and workers join all the same.
+    nodeimg(&["cluster", "seed", lab, "w2", "--role", "worker", "--wipe-disk", "S1"]);
+    let worker = decided(&out, "w2", Role::Worker);
+    assert_eq!(
+        (worker.control_planes.value.len(), worker.disk.map(|d| d.serial)),
+        (4, Some("S1".to_owned()))
+    );
     nodeimg(&["cluster", "remove-node", lab, "cp2", "--offline"]);
     nodeimg(&["cluster", "seed", lab, "w1"]);
     assert_eq!(decided(&out, "w1", Role::Worker).control_planes.len(), 3);
@@ -185,4 +192,142 @@ fn a_folder_that_exists_is_left_alone() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("exists already\nhelp: "), "{said}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+}
+
+/// What a node refuses at power-on is refused here already, by the option's name and with a next step.
+#[test]
+fn what_a_node_refuses_is_refused_when_seeds_are_made() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let out = folder.path().join("lab");
+    for (option, value) in [
+        ("--pod-subnet", "10.244.0.0/30"),
+        ("--pod-subnet", "fd00:1::/56"),
+        ("--service-subnet", "10.96.0.1/32"),
+        ("--service-subnet", "fd00::/64"),
+        ("--endpoint-address", "127.0.0.1"),
+        ("--endpoint-address", "0.0.0.0"),
+        ("--endpoint-address", "10.244.3.3"),
+        ("--control-plane", "cp2=2001:db8::2"),
+        ("--control-plane", "cp2=169.254.0.2"),
+        ("--ntp", "not a server"),
+        ("--worker", "localhost"),
+        ("--lb", "lb1"),
+        ("--from", "nothere.toml"),
+        ("--ca-dir", "nothere"),
+    ] {
+        let refused = cluster_new(&out, &[option, value]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && !out.exists(), "{option} {value}: {said}");
+    }
+    for endpoint in ["localhost", "api.localhost", "cp1", "api.kube.example.net:2379", "192.0.2.10"] {
+        let made = Command::new(env!("CARGO_BIN_EXE_nodeimg"))
+            .args(["cluster", "new", "lab", "--control-plane", "cp1=192.0.2.11", "--endpoint", endpoint])
+            .arg("--out")
+            .arg(&out)
+            .output()
+            .expect("nodeimg runs");
+        let said = String::from_utf8_lossy(&made.stderr);
+        assert!(said.contains("--endpoint \"") && said.contains("\nhelp: "), "{endpoint}: {said}");
+        assert!(!made.status.success() && !out.exists(), "{endpoint}");
+    }
+    assert!(cluster_new(&out, &[]).status.success());
+    for (option, value) in [
+        ("--taint", "nonsense"),
+        ("--label", "a b=1"),
+        ("--label", "node-role.kubernetes.io/gpu="),
+        ("--label", "kubernetes.io/hostname=x"),
+    ] {
+        let made = Command::new(env!("CARGO_BIN_EXE_nodeimg"))
+            .args(["cluster", "seed"])
+            .arg(&out)
+            .args(["w1", "--role", "worker", option, value])
+            .output()
+            .expect("nodeimg runs");
+        let said = String::from_utf8_lossy(&made.stderr);
+        assert!(!made.status.success(), "{option} {value}");
+        assert!(said.contains(&format!("{option} \"{value}\"")) && said.contains("\nhelp: "), "{said}");
+    }
+}
+
+#[test]
+fn commands_at_the_same_time_lose_nothing() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let out = folder.path().join("lab");
+    assert!(cluster_new(&out, &[]).status.success());
+    let names: Vec<String> = (1..=6).map(|i| format!("w{i}")).collect();
+    let running: Vec<_> = names
+        .iter()
+        .map(|name| {
+            Command::new(env!("CARGO_BIN_EXE_nodeimg"))
+                .args(["cluster", "seed"])
+                .arg(&out)
+                .args([name, "--role", "worker"])
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .expect("nodeimg runs")
+        })
+        .collect();
+    for child in running {
+        let ended = child.wait_with_output().expect("it ends");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    let listed = std::fs::read_to_string(out.join("cluster.toml")).expect("a file");
+    for name in &names {
+        assert!(listed.contains(&format!("name = \"{name}\"")), "{name} is lost:\n{listed}");
+        assert_eq!(decided(&out, name, Role::Worker).name.value.as_str(), name);
+    }
+}
+
+/// Starts `cluster new` with many nodes, and waits until the CA's key lies in the folder in the making.
+fn half_made(folder: &Path) -> std::process::Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nodeimg"));
+    command.args(["cluster", "new", "lab", "--endpoint", "api.kube.example.net"]);
+    command.args(["--control-plane", "cp1=192.0.2.11"]).arg("--out").arg(folder.join("lab"));
+    command.args((1..=66).flat_map(|i| ["--worker".to_owned(), format!("w{i}")]));
+    let quiet = std::process::Stdio::null;
+    let child = command.stdout(quiet()).stderr(quiet()).spawn().expect("nodeimg runs");
+    for _ in 0..6000 {
+        let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+        if entries
+            .map(|e| e.path())
+            .any(|p| p.join("pki/ca.key").exists() && p.join("seeds/cp1.img").exists())
+        {
+            return child;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("nothing was made");
+}
+
+#[test]
+fn an_interrupted_command_leaves_no_key_behind_and_a_killed_ones_is_removed() {
+    use nix::sys::signal::{Signal, kill};
+    let folder = tempfile::tempdir().expect("temp folder");
+    let entries = || std::fs::read_dir(folder.path()).expect("a folder").count();
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let mut child = half_made(folder.path());
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        kill(pid, signal).expect("a signal");
+        assert_eq!(child.wait().expect("it ends").code(), Some(code));
+        assert_eq!(entries(), 0, "after {signal}");
+    }
+    let mut child = half_made(folder.path());
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it ends");
+    assert_eq!(entries(), 1, "nothing can be done against that");
+    let out = folder.path().join("lab");
+    assert!(cluster_new(&out, &[]).status.success());
+    assert_eq!(entries(), 1, "the cluster alone");
+    assert!(out.join("cluster.toml").is_file());
+}
+
+#[test]
+fn a_control_plane_takes_the_tokens_of_more_than_sixty_four_workers() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let out = folder.path().join("lab");
+    let workers: Vec<String> = (1..=65).flat_map(|i| ["--worker".to_owned(), format!("w{i}")]).collect();
+    let workers: Vec<&str> = workers.iter().map(String::as_str).collect();
+    assert!(cluster_new(&out, &workers).status.success());
+    assert_eq!(decided(&out, "cp1", Role::ControlPlane).bootstrap_tokens.len(), 65);
 }

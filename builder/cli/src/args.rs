@@ -189,6 +189,8 @@ pub enum ClusterCommand {
     Seed(crate::cluster::ClusterSeedArgs),
     /// Take a node out of the cluster: drain it, delete its Node, forget it
     RemoveNode(crate::cluster::ClusterRemoveArgs),
+    /// Make a new admin.kubeconfig from the kept CA
+    Kubeconfig(crate::cluster::ClusterKubeconfigArgs),
 }
 
 #[derive(Debug, Subcommand)]

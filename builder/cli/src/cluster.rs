@@ -13,27 +13,35 @@ mod cluster_file;
 mod disk;
 mod error;
 mod folder;
+pub mod interrupt;
 mod kept;
 mod keys;
 mod kubeconfig;
+mod lock;
 mod made;
 mod network;
 mod permit;
 mod pki;
 mod remove;
+mod renew;
+mod rules;
 mod seed;
 mod spec;
 
 pub use add::add;
-pub use args::{ClusterNewArgs, ClusterPermitArgs, ClusterRemoveArgs, ClusterSeedArgs};
+pub use args::{
+    ClusterKubeconfigArgs, ClusterNewArgs, ClusterPermitArgs, ClusterRemoveArgs, ClusterSeedArgs,
+};
 pub use error::ClusterError;
 pub use made::Made;
 pub use network::NodeNetwork;
 pub use permit::permit;
 pub use remove::remove;
+pub use renew::renew;
 pub use spec::ClusterSpec;
 
 use folder::NewFolder;
+use jiff::Timestamp;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::BootstrapToken;
 use pki::Pki;
@@ -58,7 +66,14 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
     };
     let spec = &ClusterSpec { uuid: Some(uuid.clone()), ..spec.clone() };
     let pki = Pki::make(&spec.name, spec.keys, spec.ca_dir.as_deref(), spec.issued_at)?;
-    let admin = pki.admin(spec.issued_at)?;
+    let mut warnings: Vec<String> = pki.outlives(spec.issued_at, &checked)?.into_iter().collect();
+    if spec.of(Role::Lb).next().is_some() {
+        warnings.push(
+            "there is no image for balancers yet: run one of your own at the address that --lb names".into(),
+        );
+    }
+    let year = spec.issued_at.checked_add(pki::ADMIN_LIFETIME).unwrap_or(Timestamp::MAX);
+    let admin = pki.admin(spec.issued_at, year)?;
     let permit = checked.permit_ends.map(|ends| seed::permit(&uuid, ends)).transpose()?;
     let mut tokens: BTreeMap<&str, BootstrapToken> = BTreeMap::new();
     let certificate_key = spec.upload_certs.then(seed::certificate_key).transpose()?;
@@ -68,8 +83,8 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
     }
     let all: Vec<_> = tokens.values().cloned().collect();
 
-    for (path, pem, secret) in pki.files() {
-        out.write(&Path::new(PKI).join(path), pem.as_bytes(), secret)?;
+    for (path, pem) in pki.files() {
+        out.write(&Path::new(PKI).join(path), pem.as_bytes())?;
     }
     let mut nodes = Vec::new();
     for node in &spec.nodes {
@@ -77,20 +92,22 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
         let given = Given {
             pki: &pki,
             permit: permit.as_ref(),
+            without: &[],
             tokens: &all,
             own_token,
             certificate_key: certificate_key.as_ref(),
+            disk: None,
         };
         let documents = seed::documents(spec, &checked, node, &given)?;
         for (path, bytes) in kept::seed_files(Path::new(SEEDS), &node.name, &documents)? {
-            out.write(&path, &bytes, true)?;
+            out.write(&path, &bytes)?;
         }
         nodes.push(kept::made_node(&spec.out.join(SEEDS), node));
     }
     let server = format!("https://{}:{}", spec.endpoint_name, spec.endpoint_port);
     let text = kubeconfig::render(&spec.name, &server, &pki, &admin);
-    out.write(Path::new(KUBECONFIG), text.as_bytes(), true)?;
-    out.write(Path::new(cluster_file::NAME), cluster_file::render(spec)?.as_bytes(), true)?;
+    out.write(Path::new(KUBECONFIG), text.as_bytes())?;
+    out.write(Path::new(cluster_file::NAME), cluster_file::render(spec)?.as_bytes())?;
     out.finish()?;
     Ok(Made {
         name: spec.name.clone(),
@@ -100,6 +117,7 @@ pub fn new(spec: &ClusterSpec) -> Result<Made, ClusterError> {
         nodes,
         kubeconfig: spec.out.join(KUBECONFIG),
         permit_ends: checked.permit_ends,
+        warnings,
     })
 }
 

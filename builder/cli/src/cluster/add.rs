@@ -1,6 +1,6 @@
 //! `nodeimg cluster seed`: the seed of one more node, or a new one for a node whose token is over.
 
-use super::api::{Api, token_secret};
+use super::api::Api;
 use super::args::ClusterSeedArgs;
 use super::kept::Kept;
 use super::made::{MadeNode, seeds, until};
@@ -9,12 +9,9 @@ use super::spec::{ClusterSpec, NodeWish};
 use super::{ClusterError, KUBECONFIG};
 use jiff::Timestamp;
 use nodeimg_contract::image::Role;
-use nodeimg_contract::seed::BootstrapToken;
+use nodeimg_contract::seed::Formation;
 use std::fmt;
-use std::path::{Path, PathBuf};
-
-/// Folder of the tokens that the cluster must be told, in the cluster's folder.
-pub const TOKENS: &str = "tokens";
+use std::path::PathBuf;
 
 /// A node's new seed, and what is left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +28,10 @@ pub struct Added {
     pub permit: bool,
     /// End of its token, and whether the cluster knows it.
     pub token: Option<(Timestamp, Registered)>,
+    /// Serial number of the disk that its seed wipes once.
+    pub wipes: Option<String>,
+    /// Nodes whose seeds list the cluster as it was before this node.
+    pub stale: Vec<String>,
 }
 
 /// Whether the cluster knows a token.
@@ -64,31 +65,52 @@ pub fn add(args: &ClusterSeedArgs) -> Result<Added, ClusterError> {
     kept.spec.permit_lifetime = None;
     let checked = kept.spec.check()?;
     let control_planes = kept.spec.of(Role::ControlPlane).count();
-    if node.role == Role::Worker && control_planes.is_multiple_of(2) {
-        return Err(ClusterError::Even { what: "control planes", count: control_planes });
-    }
-    let permit = if args.permit { current_permit(&kept, &node)? } else { None };
+    let formation = if args.permit { current_permit(&kept, &node)? } else { None };
+    let disk = args.wipe_disk.as_ref().map(|serial| seed::wiped(serial)).transpose()?;
     let token = (node.role == Role::Worker).then(|| seed::bootstrap_token(checked.tokens_end)).transpose()?;
+    let pki = kept.pki()?;
+    pki.outlives(kept.spec.issued_at, &checked)?;
     let given = Given {
-        pki: &kept.pki()?,
-        permit: permit.as_ref(),
+        pki: &pki,
+        permit: formation.as_ref().and_then(|f| f.permit.as_ref()),
+        without: formation.as_ref().map_or(&[], |f| &f.without),
         tokens: &[],
         own_token: token.as_ref(),
         certificate_key: None,
+        disk: disk.as_ref(),
     };
     let documents = seed::documents(&kept.spec, &checked, &node, &given)?;
     // Before anything is written: an API that cannot be reached leaves all as it was.
-    let token = token.map(|token| tell(args, &kept, &node, &token)).transpose()?;
+    if let Some(token) = token.as_ref().filter(|_| args.register) {
+        Api::connect(&args.folder, &kept.spec)?.register(&node.name, token)?;
+    }
     let made = kept.write_seeds(&[(&node, documents)])?;
+    // After the seed: the old token's file stands as long as the old seed does.
+    let token = match token {
+        Some(token) if args.register => {
+            kept.retire_token(&node.name)?;
+            Some((token.expires, Registered::Yes))
+        }
+        Some(token) => Some((token.expires, Registered::File(kept.write_token(&node.name, &token)?))),
+        None => None,
+    };
     kept.save()?;
+    let stale = match (known.is_some(), node.role) {
+        (false, Role::ControlPlane | Role::Etcd) => {
+            kept.spec.nodes.iter().map(|n| n.name.clone()).filter(|name| *name != node.name).collect()
+        }
+        _ => Vec::new(),
+    };
     let node = made.into_iter().next().unwrap_or_else(|| super::kept::made_node(&args.folder, &node));
     Ok(Added {
         node,
         folder: args.folder.clone(),
         known: known.is_some(),
         control_planes,
-        permit: permit.is_some(),
+        permit: formation.is_some(),
         token,
+        wipes: args.wipe_disk.clone(),
+        stale,
     })
 }
 
@@ -125,20 +147,46 @@ fn wish(args: &ClusterSeedArgs, known: Option<&NodeWish>) -> Result<NodeWish, Cl
     if args.network.is_some() {
         node.network.clone_from(&args.network);
     }
-    node.settings.labels.extend(args.labels.iter().cloned());
-    for taint in &args.taints {
-        if !node.settings.taints.contains(taint) {
-            node.settings.taints.push(taint.clone());
+    for text in &args.labels {
+        let settings = &mut node.settings;
+        match (text.strip_suffix('-').filter(|key| !key.contains('=')), text.split_once('=')) {
+            (Some(key), _) if settings.labels.remove(key).is_some() => {}
+            (None, Some((key, value))) => drop(settings.labels.insert(key.to_owned(), value.to_owned())),
+            _ => return Err(not_there("--label", text, settings.labels.keys().cloned().collect())),
+        }
+    }
+    for text in &args.taints {
+        let taints = &mut node.settings.taints;
+        let Some(key) = text.strip_suffix('-') else {
+            let head = |taint: &str| taint.split(['=', ':']).next().map(str::to_owned);
+            let effect = |taint: &str| taint.rsplit(':').next().map(str::to_owned);
+            taints.retain(|old| head(old) != head(text) || effect(old) != effect(text));
+            taints.push(text.clone());
+            continue;
+        };
+        let before = taints.len();
+        taints.retain(|old| old != key && old.split(['=', ':']).next() != Some(key));
+        if taints.len() == before {
+            return Err(not_there("--taint", text, taints.clone()));
         }
     }
     Ok(node)
 }
 
-/// The permit that the others hold: two permits would be two births.
-fn current_permit(
-    kept: &Kept,
-    node: &NodeWish,
-) -> Result<Option<nodeimg_contract::birth::Permit>, ClusterError> {
+fn not_there(option: &'static str, text: &str, has: Vec<String>) -> ClusterError {
+    ClusterError::Refused {
+        option,
+        value: text.to_owned(),
+        cause: match has.is_empty() {
+            true => "the node has none that could be taken away".to_owned(),
+            false => format!("the node has: {}", has.join(", ")),
+        },
+        help: "give KEY=VALUE for a label, KEY[=VALUE]:EFFECT for a taint, and KEY- to take one away".into(),
+    }
+}
+
+/// The permit that the others hold, with its consent: two permits would be two births.
+fn current_permit(kept: &Kept, node: &NodeWish) -> Result<Option<Formation>, ClusterError> {
     let none = || ClusterError::Value {
         what: "permit for",
         value: node.name.clone(),
@@ -154,29 +202,11 @@ fn current_permit(
     }
     for other in kept.spec.of(node.role).filter(|other| other.name != node.name) {
         let formation = kept.user_data(&other.name)?.and_then(|u| u.nodeimg).and_then(|n| n.formation);
-        if let Some(permit) = formation.and_then(|f| f.permit) {
-            return Ok(Some(permit));
+        if let Some(formation) = formation.filter(|f| f.permit.is_some()) {
+            return Ok(Some(formation));
         }
     }
     Err(none())
-}
-
-fn tell(
-    args: &ClusterSeedArgs,
-    kept: &Kept,
-    node: &NodeWish,
-    token: &BootstrapToken,
-) -> Result<(Timestamp, Registered), ClusterError> {
-    if args.register {
-        Api::connect(&args.folder, &kept.spec)?.register(&node.name, token)?;
-        return Ok((token.expires, Registered::Yes));
-    }
-    let document = token_secret(&node.name, token)?;
-    let text = serde_json::to_string_pretty(&document)
-        .map_err(|e| ClusterError::Render { document: "token", cause: e.to_string() })?;
-    let path = Path::new(TOKENS).join(format!("{}.json", node.name));
-    let file = kept.write(&path, (text + "\n").as_bytes())?;
-    Ok((token.expires, Registered::File(file)))
 }
 
 impl ClusterSpec {
@@ -214,6 +244,19 @@ impl fmt::Display for Added {
                 f,
                 "\nThe cluster's list has {} control planes now: add one more, an even number gains nothing.",
                 self.control_planes
+            )?;
+        }
+        if let Some(serial) = &self.wipes {
+            write!(f, "\nAt its next boot with this seed it wipes the disk {serial}, once.")?;
+        }
+        if !self.stale.is_empty() {
+            write!(
+                f,
+                "\n\nSeeds that were made before do not list {}: what runs goes on, and what is built anew from such a \
+                 seed may ask at old addresses alone. When it has joined, make new seeds of: {}\n  nodeimg cluster seed {} NAME",
+                node.name,
+                self.stale.join(", "),
+                self.folder.display()
             )?;
         }
         Ok(())

@@ -4,7 +4,7 @@
 //! bounded, every request has a deadline.
 
 use super::spec::ClusterSpec;
-use super::{ClusterError, KUBECONFIG};
+use super::{ClusterError, KUBECONFIG, interrupt};
 use base64::Engine;
 use nodeimg_contract::bootstrap;
 use nodeimg_contract::image::Role;
@@ -158,6 +158,7 @@ impl Api {
     pub fn drain(&self, name: &str, limit: Duration) -> Result<Vec<String>, ClusterError> {
         let deadline = Instant::now() + limit;
         loop {
+            interrupt::check()?;
             let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{name}");
             let (_, list) = self.expect("pods", self.get(&path), &[200])?;
             let pods: Vec<_> =

@@ -1,5 +1,7 @@
 //! The command line of `nodeimg cluster …`.
 
+mod words;
+
 use super::spec::NodeWish;
 use super::{ClusterError, ClusterSpec, NodeNetwork, cluster_file};
 use jiff::SignedDuration;
@@ -8,6 +10,9 @@ use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{EndpointMode, KeyAlgorithm};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use words::{
+    control_plane, endpoint, endpoint_mode, etcd, keys, label, lb, lifetime, method, role, serial, worker,
+};
 
 /// Make a cluster's PKI, permit, seeds and admin kubeconfig
 #[derive(Debug, Clone, clap::Args)]
@@ -34,7 +39,7 @@ pub struct ClusterNewArgs {
     /// A node for etcd alone, 1, 3 or 5 times; without any, etcd runs on the control planes
     #[arg(long = "etcd", value_name = "NAME=ADDRESS", value_parser = etcd)]
     pub etcd: Vec<NodeWish>,
-    /// A balancer before the API servers
+    /// A balancer before the API servers, at ADDRESS. There is no image of that role yet: it is a machine of yours
     #[arg(long = "lb", value_name = "NAME[=ADDRESS]", value_parser = lb)]
     pub lbs: Vec<NodeWish>,
     /// DNS name (and port) of the API behind all control planes
@@ -89,7 +94,7 @@ pub struct ClusterNewArgs {
     pub no_permit: bool,
     /// The cluster exists, made by kubeadm without nodeimg: list its control planes, give its CAs with --ca-dir, then make
     /// seeds of nodes that join it with "nodeimg cluster seed"
-    #[arg(long, requires = "ca_dir", conflicts_with_all = ["permit_ttl", "upload_certs", "from"])]
+    #[arg(long, requires = "ca_dir", conflicts_with_all = ["permit_ttl", "upload_certs"])]
     pub adopt: bool,
     /// How long workers may join after now; the cluster keeps tokens of listed workers valid
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = lifetime)]
@@ -116,8 +121,8 @@ pub struct ClusterPermitArgs {
     /// The cluster's folder
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
-    /// A node that may be missing; more than half of the list must be left
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    /// A node that may be missing; may be repeated, or a list with commas; more than half of all must be left
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub without: Vec<String>,
     /// How long the cluster may be born after now (7d, 12h, 30m)
     #[arg(long, alias = "ttl", value_name = "TIME", default_value = "7d", value_parser = lifetime)]
@@ -150,10 +155,10 @@ pub struct ClusterSeedArgs {
     /// How it gets its address, where that is not as in the rest of the cluster
     #[arg(long, value_name = "HOW")]
     pub network: Option<NodeNetwork>,
-    /// A label of the node; may be repeated
+    /// A label of the node; KEY- takes one away; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
-    pub labels: Vec<(String, String)>,
-    /// A taint of the node; may be repeated
+    pub labels: Vec<String>,
+    /// A taint of the node; KEY- or the whole taint with "-" behind takes one away; may be repeated
     #[arg(long = "taint", value_name = "KEY[=VALUE]:EFFECT")]
     pub taints: Vec<String>,
     /// Give it the permit of the others: for a machine that is replaced before the cluster was born
@@ -165,6 +170,10 @@ pub struct ClusterSeedArgs {
     /// Tell the cluster its token, through the API
     #[arg(long)]
     pub register: bool,
+    /// Wipe the state disk with this serial number at the next boot, once for each seed made so (the node's fault
+    /// NI-DISK-002 and /sys/block/*/serial show it)
+    #[arg(long, value_name = "SERIAL", value_parser = serial)]
+    pub wipe_disk: Option<String>,
 }
 
 impl ClusterSeedArgs {
@@ -181,6 +190,7 @@ impl ClusterSeedArgs {
             permit: false,
             token_ttl: super::spec::LIFETIME,
             register: false,
+            wipe_disk: None,
         }
     }
 }
@@ -205,6 +215,20 @@ pub struct ClusterRemoveArgs {
     pub drain_timeout: std::time::Duration,
 }
 
+/// Make a new admin.kubeconfig from the kept CA: the first one ends after a year
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+No node is asked and nothing of the cluster changes. The kubeconfig that was before lies in
+DIR/replaced/. The nodes' own certificates: docs/operations.md, \"Certificates\".")]
+pub struct ClusterKubeconfigArgs {
+    /// The cluster's folder
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// How long it is to hold, in whole days (365d at most)
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = lifetime)]
+    pub ttl: SignedDuration,
+}
+
 impl ClusterNewArgs {
     /// What was asked for.
     pub fn spec(&self) -> Result<ClusterSpec, ClusterError> {
@@ -212,8 +236,14 @@ impl ClusterNewArgs {
             Some(path) => from_file(path)?,
             None => self.words()?,
         };
+        spec.adopt |= self.adopt;
         spec.out = self.out.clone().unwrap_or_else(|| PathBuf::from(&spec.name));
         spec.ca_dir.clone_from(&self.ca_dir);
+        if let Some(path) = spec.ca_dir.as_ref().filter(|path| !path.is_dir()) {
+            let help =
+                "give --ca-dir a folder with kubeadm's file names: ca.crt and ca.key for a CA of your own";
+            return Err(ClusterError::Missing { what: "folder", path: path.clone(), help });
+        }
         if spec.adopt && spec.ca_dir.is_none() {
             return Err(ClusterError::Value {
                 what: "cluster",
@@ -252,124 +282,11 @@ impl ClusterNewArgs {
 }
 
 fn from_file(path: &Path) -> Result<ClusterSpec, ClusterError> {
+    if !path.is_file() {
+        let help = "give --from the path of a cluster.toml; docs/cluster.toml is an example";
+        return Err(ClusterError::Missing { what: "file", path: path.to_owned(), help });
+    }
     let text = std::fs::read_to_string(path)
         .map_err(|e| ClusterError::File { path: path.to_owned(), message: e.to_string() })?;
     cluster_file::parse(path, &text, PathBuf::new())
-}
-
-fn with_address(text: &str, role: Role, example: &str) -> Result<NodeWish, String> {
-    let wanted = format!("give NAME=ADDRESS, like {example}");
-    let (name, address) = text.split_once('=').ok_or(wanted.as_str())?;
-    let address = address.parse().map_err(|_| format!("\"{address}\" is not an IP address; {wanted}"))?;
-    Ok(NodeWish::new(name, role, Some(address)))
-}
-
-fn control_plane(text: &str) -> Result<NodeWish, String> {
-    with_address(text, Role::ControlPlane, "cp1=192.0.2.11")
-}
-
-fn etcd(text: &str) -> Result<NodeWish, String> {
-    with_address(text, Role::Etcd, "etcd1=192.0.2.21")
-}
-
-fn worker(text: &str) -> Result<NodeWish, String> {
-    match text.contains('=') {
-        true => with_address(text, Role::Worker, "w1=192.0.2.31"),
-        false => Ok(NodeWish::new(text, Role::Worker, None)),
-    }
-}
-
-fn lb(text: &str) -> Result<NodeWish, String> {
-    match text.contains('=') {
-        true => with_address(text, Role::Lb, "lb1=192.0.2.10"),
-        false => Ok(NodeWish::new(text, Role::Lb, None)),
-    }
-}
-
-fn role(text: &str) -> Result<Role, String> {
-    [Role::Worker, Role::ControlPlane, Role::Etcd, Role::Lb]
-        .into_iter()
-        .find(|role| role.to_string() == text)
-        .ok_or_else(|| "give worker, control-plane, etcd or lb".into())
-}
-
-fn method(text: &str) -> Result<Method, String> {
-    match text {
-        "quorum" => Ok(Method::Quorum),
-        "first" => Ok(Method::First),
-        _ => Err("give quorum or first".into()),
-    }
-}
-
-fn endpoint_mode(text: &str) -> Result<EndpointMode, String> {
-    match text {
-        "dns" => Ok(EndpointMode::Dns),
-        "external" => Ok(EndpointMode::External),
-        _ => Err("give dns or external".into()),
-    }
-}
-
-fn keys(text: &str) -> Result<KeyAlgorithm, String> {
-    KeyAlgorithm::ALL
-        .into_iter()
-        .find(|kind| kind.to_string().eq_ignore_ascii_case(text))
-        .ok_or_else(|| "give ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096".into())
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("give KEY=VALUE, like example.com/rack=7")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-fn endpoint(text: &str) -> Result<(String, u16), ClusterError> {
-    let bad_port = |port: &str| ClusterError::Value {
-        what: "endpoint port",
-        value: port.to_owned(),
-        wanted: "a TCP port",
-        help: "give --endpoint NAME[:PORT], like api.kube.example.net:6443",
-    };
-    // An IPv6 address has colons of its own: it is refused as an address, not as a port.
-    if text.parse::<IpAddr>().is_ok() {
-        return Ok((text.to_owned(), 6443));
-    }
-    match text.rsplit_once(':') {
-        Some((name, port)) => Ok((name.to_owned(), port.parse().map_err(|_| bad_port(port))?)),
-        None => Ok((text.to_owned(), 6443)),
-    }
-}
-
-fn lifetime(text: &str) -> Result<SignedDuration, String> {
-    let wanted = "give a number and d, h or m, like 7d";
-    let unit = text.chars().last().ok_or(wanted)?;
-    let number: i64 =
-        text.strip_suffix(unit).and_then(|n| n.parse().ok()).filter(|n| *n > 0).ok_or(wanted)?;
-    let seconds = match unit {
-        'd' => number.checked_mul(86_400),
-        'h' => number.checked_mul(3_600),
-        'm' => number.checked_mul(60),
-        _ => return Err(wanted.into()),
-    };
-    seconds.map(SignedDuration::from_secs).ok_or_else(|| wanted.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lifetimes() {
-        assert_eq!(lifetime("7d"), Ok(SignedDuration::from_hours(168)));
-        assert_eq!(lifetime("90m"), Ok(SignedDuration::from_mins(90)));
-        for bad in ["", "d", "7", "-1d", "7w", "9999999999999999999d", "9223372036854775807d"] {
-            assert!(lifetime(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn endpoints() {
-        assert_eq!(endpoint("api.example.net").expect("a name"), ("api.example.net".into(), 6443));
-        assert_eq!(endpoint("api.example.net:8443").expect("a name"), ("api.example.net".into(), 8443));
-        assert!(endpoint("api.example.net:x").is_err());
-        assert_eq!(endpoint("2001:db8::1").expect("refused later").0, "2001:db8::1");
-    }
 }

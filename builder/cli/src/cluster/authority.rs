@@ -90,10 +90,10 @@ impl Authority {
             cause: cause.to_owned(),
             help,
         };
-        let key = keys::parse(key).map_err(|cause| {
-            let path = path.with_extension("key");
-            let help = "give the CA's key, unencrypted, in a file of mode 0600";
-            ClusterError::Brought { path, cause: cause.into(), help }
+        let key = keys::parse(key).map_err(|bad| ClusterError::Brought {
+            path: path.with_extension("key"),
+            cause: bad.cause.into(),
+            help: bad.help,
         })?;
         let blocks: Vec<Pem> =
             Pem::iter_from_buffer(chain.as_bytes()).filter_map(Result::ok).take(LONGEST_CHAIN + 1).collect();
@@ -141,6 +141,11 @@ impl Authority {
     /// Own certificate first, then its chain; PEM.
     pub fn chain(&self) -> &str {
         &self.chain
+    }
+
+    /// Seconds since 1970: end of the certificate, or of an earlier one in its chain.
+    pub fn ends(&self) -> i64 {
+        self.ends
     }
 
     /// Private key, PEM, PKCS #8.

@@ -130,6 +130,44 @@ pub enum ClusterError {
         /// What to do.
         help: &'static str,
     },
+    /// The folder cannot be taken for one command alone.
+    #[error(
+        "cannot lock \"{path}\"\nhelp: check that you may read the folder, and that its file system has locks"
+    )]
+    Lock {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder that was named and is not there.
+    #[error("there is no {what} \"{path}\"\nhelp: {help}")]
+    Missing {
+        /// `file`, `folder`.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What to do.
+        help: &'static str,
+    },
+    /// What a node would refuse at power-on.
+    #[error("{option} \"{value}\" cannot be used: {cause}\nhelp: {help}")]
+    Refused {
+        /// As it is given, `--pod-subnet`.
+        option: &'static str,
+        /// As it was given.
+        value: String,
+        /// Why.
+        cause: String,
+        /// What to do.
+        help: String,
+    },
+    /// A signal.
+    #[error("interrupted\nhelp: what was half made is removed; give the command again")]
+    Interrupted {
+        /// Its number.
+        signal: usize,
+    },
     /// No randomness.
     #[error("the kernel gives no random numbers\nhelp: check that /dev/urandom is there and readable")]
     Random(#[source] std::io::Error),

@@ -1,7 +1,7 @@
 //! A new folder that appears whole or not at all, readable by its owner alone.
 
-use super::ClusterError;
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use super::{ClusterError, interrupt, lock};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub struct NewFolder {
     wanted: PathBuf,
     making: tempfile::TempDir,
+    /// Says that somebody still makes it.
+    _maker: File,
 }
 
 impl NewFolder {
@@ -18,24 +20,28 @@ impl NewFolder {
         if wanted.symlink_metadata().is_ok() {
             return Err(ClusterError::Exists(wanted.to_owned()));
         }
+        let parent = parent(wanted);
+        let failed = |source| ClusterError::Write { path: wanted.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+        // Between its making and its own lock a new folder looks like one that was left over.
+        let _alone = lock::folder(parent)?;
         Self::beside(wanted)
     }
 
-    /// A folder that is to take the place of one that exists ([`NewFolder::exchange`]).
+    /// A folder that is to take the place of one that exists ([`NewFolder::exchange`]). The parent is locked.
     pub fn beside(wanted: &Path) -> Result<Self, ClusterError> {
         let name = wanted.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let parent = match wanted.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let parent = parent(wanted);
         let failed = |source| ClusterError::Write { path: wanted.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+        let prefix = format!(".{name}.nodeimg-");
+        lock::sweep(parent, &prefix);
         let making = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
+            .prefix(&prefix)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(failed)?;
-        Ok(Self { wanted: wanted.to_owned(), making })
+        let maker = lock::folder(making.path())?;
+        Ok(Self { wanted: wanted.to_owned(), making, _maker: maker })
     }
 
     /// The error of a file below, by the path that it would have had.
@@ -43,15 +49,15 @@ impl NewFolder {
         ClusterError::Write { path: self.wanted.join(path), source }
     }
 
-    /// Writes one file: 0600 if it is a secret, else 0644. Its folders are 0700.
-    pub fn write(&self, path: &Path, bytes: &[u8], secret: bool) -> Result<(), ClusterError> {
+    /// Writes one file of mode 0600, in folders of mode 0700.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ClusterError> {
+        interrupt::check()?;
         let full = self.making.path().join(path);
         let write = || {
             if let Some(folder) = full.parent() {
                 DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             }
-            let mode = if secret { 0o600 } else { 0o644 };
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&full)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&full)?;
             file.write_all(bytes)?;
             file.sync_all()
         };
@@ -110,5 +116,12 @@ impl NewFolder {
         // The folder has moved: nothing is left to remove.
         let _ = self.making.keep();
         Ok(())
+    }
+}
+
+fn parent(wanted: &Path) -> &Path {
+    match wanted.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }

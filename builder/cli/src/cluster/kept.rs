@@ -3,41 +3,46 @@
 //! `cluster.toml` is the truth about which nodes there are: it is replaced last, in one rename, so that a command that
 //! is stopped half-way has changed nothing that counts. What a new seed replaces is kept below `replaced/`.
 
-use super::add::TOKENS;
+use super::api::token_secret;
 use super::folder::NewFolder;
 use super::made::MadeNode;
 use super::pki::Pki;
 use super::seed::SeedDocuments;
 use super::spec::{ClusterSpec, NodeWish};
-use super::{ClusterError, PKI, SEEDS, cluster_file, disk};
+use super::{ClusterError, PKI, SEEDS, cluster_file, disk, lock};
 use jiff::Timestamp;
-use nodeimg_contract::seed::UserData;
+use nodeimg_contract::seed::{BootstrapToken, UserData};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+/// Folder of the tokens that the cluster must be told.
+const TOKENS: &str = "tokens";
 /// Seeds that were replaced, by time.
 const REPLACED: &str = "replaced";
 
 /// An opened folder.
 pub struct Kept {
     folder: PathBuf,
+    /// Two commands that change one folder at once would each lose what the other did.
+    _alone: fs::File,
     /// What its cluster.toml says; `out` is the folder.
     pub spec: ClusterSpec,
 }
 
 impl Kept {
-    /// Reads `cluster.toml`.
+    /// Waits until no other command changes the folder, and reads `cluster.toml`.
     pub fn open(folder: &Path) -> Result<Self, ClusterError> {
         let path = folder.join(cluster_file::NAME);
         if !path.is_file() {
             return Err(ClusterError::NoCluster(folder.to_owned()));
         }
+        let alone = lock::folder(folder)?;
         let text =
             fs::read_to_string(&path).map_err(|source| ClusterError::Read { path: path.clone(), source })?;
         let spec = cluster_file::parse(&path, &text, folder.to_owned())?;
-        Ok(Self { folder: folder.to_owned(), spec })
+        Ok(Self { folder: folder.to_owned(), _alone: alone, spec })
     }
 
     /// The CAs.
@@ -83,7 +88,7 @@ impl Kept {
         making.copy_from(&place, |name| !new.contains(&name.strip_suffix(".img").unwrap_or(name)))?;
         for (node, documents) in seeds {
             for (path, bytes) in seed_files(Path::new(""), &node.name, documents)? {
-                making.write(&path, &bytes, true)?;
+                making.write(&path, &bytes)?;
             }
         }
         let old = making.exchange()?;
@@ -98,15 +103,46 @@ impl Kept {
     /// Moves a node's seed to `replaced/TIME/`.
     pub fn retire_seed(&self, name: &str) -> Result<(), ClusterError> {
         let kept = self.replaced()?;
-        for path in [
-            Path::new(SEEDS).join(name),
-            Path::new(SEEDS).join(format!("{name}.img")),
-            Path::new(TOKENS).join(format!("{name}.json")),
-        ] {
+        for path in
+            [Path::new(SEEDS).join(name), Path::new(SEEDS).join(format!("{name}.img")), token_file(name)]
+        {
             move_into(&self.folder.join(path), &kept)?;
         }
         remove_if_empty(&kept);
         Ok(())
+    }
+
+    /// Writes the file with which the cluster is told a node's token.
+    pub fn write_token(&self, node: &str, token: &BootstrapToken) -> Result<PathBuf, ClusterError> {
+        let text = serde_json::to_string_pretty(&token_secret(node, token)?)
+            .map_err(|e| ClusterError::Render { document: "token", cause: e.to_string() })?;
+        self.write(&token_file(node), (text + "\n").as_bytes())
+    }
+
+    /// Whether such a file lies there.
+    pub fn has_token(&self, node: &str) -> bool {
+        self.folder.join(token_file(node)).is_file()
+    }
+
+    /// Removes that file: the cluster knows another token.
+    pub fn retire_token(&self, node: &str) -> Result<(), ClusterError> {
+        let path = self.folder.join(token_file(node));
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(ClusterError::Write { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a file of the folder to `replaced/TIME/`; gives its place there, if there was one.
+    pub fn set_aside(&self, file: &str) -> Result<Option<PathBuf>, ClusterError> {
+        if !self.folder.join(file).exists() {
+            return Ok(None);
+        }
+        let kept = self.replaced()?;
+        move_into(&self.folder.join(file), &kept)?;
+        Ok(Some(kept.join(file)))
     }
 
     /// Writes one file of mode 0600 beside its place and renames it.
@@ -144,6 +180,10 @@ impl Kept {
             }
         }
     }
+}
+
+fn token_file(node: &str) -> PathBuf {
+    Path::new(TOKENS).join(format!("{node}.json"))
 }
 
 /// The files of one node's seed: its documents, and the same as a disk.

@@ -30,10 +30,25 @@ fn from_rsa(key: &rsa::RsaPrivateKey) -> Result<KeyPair, String> {
     KeyPair::from_pkcs8_der_and_sign_algo(&der.as_bytes().into(), &PKCS_RSA_SHA256).map_err(|e| e.to_string())
 }
 
+/// Why a key cannot be used, and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadKey {
+    /// Why.
+    pub cause: &'static str,
+    /// What to do.
+    pub help: &'static str,
+}
+
 /// A key that was brought along: PKCS #8, PKCS #1 (`RSA PRIVATE KEY`, kubeadm's default) or SEC 1 (`EC PRIVATE KEY`).
-pub fn parse(pem: &str) -> Result<KeyPair, &'static str> {
-    const UNREADABLE: &str = "it is no unencrypted private key in PEM";
-    const OTHER: &str = "only ECDSA P-256 and P-384 keys, and RSA keys of 2048 to 8192 bits are supported";
+pub fn parse(pem: &str) -> Result<KeyPair, BadKey> {
+    const UNREADABLE: BadKey = BadKey {
+        cause: "it is no unencrypted private key in PEM",
+        help: "give the key, unencrypted, in a file of mode 0600",
+    };
+    const OTHER: BadKey = BadKey {
+        cause: "it is a key of a kind or size that is not supported",
+        help: "use ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits: make a new key, and a certificate of the CA for it",
+    };
     let blocks = || x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()).filter_map(Result::ok);
     let block = blocks().find(|b| b.label.ends_with("PRIVATE KEY")).ok_or(UNREADABLE)?;
     match block.label.as_str() {

@@ -22,6 +22,8 @@ pub struct Made {
     pub kubeconfig: PathBuf,
     /// The birth must come before this; none: there is no permit.
     pub permit_ends: Option<Timestamp>,
+    /// What the operator should know beforehand.
+    pub warnings: Vec<String>,
 }
 
 /// One node's seed.
@@ -86,6 +88,9 @@ impl fmt::Display for Made {
         writeln!(f, "  {}\n      for kubectl, as administrator", self.kubeconfig.display())?;
         writeln!(f, "  {}/\n      CAs and their keys: keep them safe\n", self.folder.join("pki").display())?;
         writeln!(f, "Seeds hold private keys: hand them over by local media only.")?;
+        for warning in &self.warnings {
+            writeln!(f, "Note: {warning}.")?;
+        }
         match self.permit_ends {
             Some(ends) => write!(f, "The cluster must be born before {}.", until(ends)),
             None => write!(f, "No seed has a permit: these nodes can join a cluster, and form none."),

@@ -19,12 +19,16 @@ use std::fmt;
 pub struct Permitted {
     /// The cluster's name.
     pub name: String,
-    /// Of those who take part.
+    /// Of those who take part, and of those whose token holds longer now.
     pub nodes: Vec<MadeNode>,
     /// Who may be missing.
     pub without: Vec<String>,
     /// The birth must come before this.
     pub ends: Timestamp,
+    /// Nodes whose bootstrap token holds until then as well.
+    pub tokens: usize,
+    /// Nodes whose token the cluster must be told with a file, which is new too.
+    pub told: Vec<String>,
 }
 
 /// Writes new seeds with a new permit.
@@ -42,38 +46,70 @@ pub fn permit(args: &ClusterPermitArgs) -> Result<Permitted, ClusterError> {
     };
     let permit = seed::permit(&uuid, ends)?;
     let pki = kept.pki()?;
-    let mut new = Vec::new();
-    for node in kept.spec.of(role) {
+    pki.outlives(kept.spec.issued_at, &checked)?;
+    let formation = Formation {
+        method: kept.spec.method,
+        permit: Some(permit.clone()),
+        without: without.clone(),
+        adopt: false,
+    };
+    let (mut new, mut tokens, mut files) = (Vec::new(), 0, Vec::new());
+    for node in &kept.spec.nodes {
+        let born = node.role == role;
         let documents = match kept.user_data(&node.name)? {
             Some(mut user_data) => {
-                if let Some(ours) = &mut user_data.nodeimg {
-                    ours.issued_at = Some(kept.spec.issued_at);
-                    ours.control_planes = kept.spec.list(Role::ControlPlane);
-                    ours.etcd_nodes = kept.spec.list(Role::Etcd);
-                    ours.formation = Some(Formation {
-                        method: kept.spec.method,
-                        permit: Some(permit.clone()),
-                        without: without.clone(),
-                        adopt: false,
-                    });
+                let Some(ours) = &mut user_data.nodeimg else { continue };
+                let own = ours.join.as_mut().map(|join| &mut join.token);
+                let mut extended = 0;
+                for token in ours.bootstrap_tokens.iter_mut().chain(own) {
+                    token.expires = token.expires.max(ends);
+                    extended += 1;
+                }
+                if !born && extended == 0 {
+                    continue;
+                }
+                if let Some(join) = &ours.join {
+                    tokens += 1;
+                    if kept.has_token(&node.name) {
+                        files.push((node.name.clone(), join.token.clone()));
+                    }
+                }
+                ours.issued_at = Some(kept.spec.issued_at);
+                ours.control_planes = kept.spec.list(Role::ControlPlane);
+                ours.etcd_nodes = kept.spec.list(Role::Etcd);
+                if born {
+                    ours.formation = Some(formation.clone());
                 }
                 SeedDocuments::new(&node.name, &user_data, kept.network_config(node))?
             }
-            None => {
+            None if born => {
                 let given = Given {
                     pki: &pki,
                     permit: Some(&permit),
+                    without: &without,
                     tokens: &[],
                     own_token: None,
                     certificate_key: None,
+                    disk: None,
                 };
                 seed::documents(&kept.spec, &checked, node, &given)?
             }
+            None => continue,
         };
         new.push((node, documents));
     }
     let nodes = kept.write_seeds(&new)?;
-    Ok(Permitted { name: kept.spec.name.clone(), nodes, without, ends })
+    for (name, token) in &files {
+        kept.write_token(name, token)?;
+    }
+    Ok(Permitted {
+        name: kept.spec.name.clone(),
+        nodes,
+        without,
+        ends,
+        tokens,
+        told: files.into_iter().map(|f| f.0).collect(),
+    })
 }
 
 /// Names of the list, of which a strict majority is left.
@@ -82,11 +118,17 @@ fn without(kept: &Kept, role: Role, said: &[String]) -> Result<Vec<String>, Clus
     let mut names = BTreeSet::new();
     for name in said {
         if kept.node(name, help)?.role != role {
-            return Err(ClusterError::Value {
-                what: "node",
+            return Err(ClusterError::Refused {
+                option: "--without",
                 value: name.clone(),
-                wanted: "one that is born",
-                help,
+                cause: match role {
+                    Role::Etcd => "this cluster's etcd nodes are what is born, and it is none".to_owned(),
+                    _ => "control planes are what is born, and it is none".to_owned(),
+                },
+                help: format!(
+                    "name one of: {}",
+                    kept.spec.of(role).map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ")
+                ),
             });
         }
         names.insert(name.clone());
@@ -119,6 +161,20 @@ impl fmt::Display for Permitted {
             f,
             "Give every one of these nodes its new seed: they form only with one and the same permit."
         )?;
+        if self.tokens > 0 {
+            writeln!(
+                f,
+                "The tokens of {} nodes that join hold until then, too: the same tokens, in new seeds of all who know them.",
+                self.tokens
+            )?;
+        }
+        if !self.told.is_empty() {
+            writeln!(
+                f,
+                "The cluster, once it is born, is to be told those of {}: tokens/NODE.json.",
+                self.told.join(", ")
+            )?;
+        }
         write!(f, "The cluster must be born before {}.", until(self.ends))
     }
 }

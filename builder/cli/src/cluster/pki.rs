@@ -4,6 +4,7 @@
 //! purpose ([`nodeimg_contract::peer`]): its key stays in the cluster's folder, no node ever holds it.
 
 use super::authority::{Authority, Leaf, Purpose};
+use super::spec::Checked;
 use super::{ClusterError, keys};
 use jiff::Timestamp;
 use nodeimg_contract::image::Role;
@@ -14,6 +15,10 @@ use nodeimg_contract::seed::{
 use rcgen::KeyPair;
 use std::path::{Path, PathBuf};
 
+/// A year: what kubeadm gives an administrator.
+pub const ADMIN_LIFETIME: jiff::SignedDuration = jiff::SignedDuration::from_hours(365 * 24);
+
+/// kubeadm's.
 const ADMIN_DAYS: u32 = 365;
 /// Nobody renews these on a node: they hold as long as the CAs.
 const NODE_DAYS: u32 = 3_650;
@@ -155,21 +160,22 @@ impl Pki {
         Ok(ExternalEtcd { endpoints, ca: self.etcd.chain().to_owned(), client })
     }
 
-    /// The administrator, by kubeadm's own group for one.
-    pub fn admin(&self, now: Timestamp) -> Result<Leaf, ClusterError> {
+    /// The administrator, by kubeadm's own group for one; until `ends`, in whole days, a year at most.
+    pub fn admin(&self, now: Timestamp, ends: Timestamp) -> Result<Leaf, ClusterError> {
+        let days = (ends.as_second() - now.as_second() + 3_600).unsigned_abs().div_ceil(86_400);
         let purpose = Purpose {
             name: "kubernetes-admin",
             organisation: "kubeadm:cluster-admins",
             dns: Vec::new(),
             server: false,
-            days: ADMIN_DAYS,
+            days: u32::try_from(days).unwrap_or(ADMIN_DAYS).min(ADMIN_DAYS),
             algorithm: self.algorithm,
         };
         self.root.issue(&purpose, now)
     }
 
-    /// Path below kubeadm's certificates folder, PEM, and whether it is a secret.
-    pub fn files(&self) -> Vec<(PathBuf, String, bool)> {
+    /// Path below kubeadm's certificates folder, PEM.
+    pub fn files(&self) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
         for (file, ca) in [
             (ROOT.0, &self.root),
@@ -177,12 +183,40 @@ impl Pki {
             (FRONT_PROXY.0, &self.front_proxy),
             (PEER, &self.peer),
         ] {
-            files.push((format!("{file}.crt").into(), ca.chain().to_owned(), false));
-            files.push((format!("{file}.key").into(), ca.key().to_owned(), true));
+            files.push((format!("{file}.crt").into(), ca.chain().to_owned()));
+            files.push((format!("{file}.key").into(), ca.key().to_owned()));
         }
-        files.push(("sa.pub".into(), self.service_account.public_key_pem(), false));
-        files.push(("sa.key".into(), self.service_account.serialize_pem(), true));
+        files.push(("sa.pub".into(), self.service_account.public_key_pem()));
+        files.push(("sa.key".into(), self.service_account.serialize_pem()));
         files
+    }
+
+    /// The CAs must be valid for as long as the permit and the tokens; a word of warning if they end within a year, for
+    /// nothing that they sign lasts longer.
+    pub fn outlives(&self, now: Timestamp, checked: &Checked) -> Result<Option<String>, ClusterError> {
+        const YEAR: i64 = 365 * 86_400;
+        let all = [
+            (ROOT.0, &self.root),
+            (ETCD.0, &self.etcd),
+            (FRONT_PROXY.0, &self.front_proxy),
+            (PEER, &self.peer),
+        ];
+        let Some((file, ends)) =
+            all.map(|(file, ca)| (file, ca.ends())).into_iter().min_by_key(|(_, ends)| *ends)
+        else {
+            return Ok(None);
+        };
+        let needed = checked.permit_ends.unwrap_or(now).max(checked.tokens_end);
+        let day = Timestamp::from_second(ends).unwrap_or(Timestamp::MAX).strftime("%Y-%m-%d").to_string();
+        if ends < needed.as_second() {
+            return Err(ClusterError::Brought {
+                path: format!("{file}.crt").into(),
+                cause: format!("it ends on {day}, before the permit or the tokens do"),
+                help: "bring a CA that is valid for as long as the cluster, or give a shorter --permit-ttl and --token-ttl",
+            });
+        }
+        let soon = ends - now.as_second() < YEAR;
+        Ok(soon.then(|| format!("{file}.crt ends on {day}, and every certificate of the cluster with it")))
     }
 }
 
@@ -205,11 +239,10 @@ fn bring_service_account(folder: &Path) -> Result<Option<KeyPair>, ClusterError>
     if !path.exists() {
         return Ok(None);
     }
-    let help = "give kubeadm's sa.key, or leave it out to have one made";
-    keys::parse(&read(&path)?).map(Some).map_err(|cause| ClusterError::Brought {
+    keys::parse(&read(&path)?).map(Some).map_err(|bad| ClusterError::Brought {
         path,
-        cause: cause.into(),
-        help,
+        cause: bad.cause.into(),
+        help: bad.help,
     })
 }
 

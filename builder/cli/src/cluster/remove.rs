@@ -45,7 +45,7 @@ pub fn remove(args: &ClusterRemoveArgs) -> Result<Removed, ClusterError> {
             what: "node",
             value: node.name,
             wanted: "one of several: it is the last that holds the cluster's data",
-            help: "to destroy the cluster, power its nodes off, wipe their disks and remove the folder",
+            help: "to destroy the cluster: docs/operations.md, \"Destroy a cluster\"",
         });
     }
     let online = if args.offline || node.role == Role::Etcd || node.role == Role::Lb {
@@ -108,8 +108,9 @@ impl fmt::Display for Removed {
         match self.role {
             Role::ControlPlane | Role::Etcd => {
                 writeln!(f, "\nIts etcd member is still one. Next, whichever fits:")?;
-                writeln!(f, "  on {name}, if it runs: nodeinit reset --yes")?;
-                write!(f, "  on a healthy node with etcd, if it does not: nodeinit remove-member {name}")?;
+                writeln!(f, "  on {name}, if it runs: nodeinit reset --yes --poweroff")?;
+                writeln!(f, "  on a healthy node with etcd, if it does not: nodeinit remove-member {name}")?;
+                write!(f, "Then take its seed away from the machine: with it, it would join again.")?;
                 if self.role == Role::ControlPlane && self.control_planes.is_multiple_of(2) {
                     write!(
                         f,
@@ -122,7 +123,8 @@ impl fmt::Display for Removed {
             Role::Worker | Role::Lb => {
                 write!(
                     f,
-                    "\nIf {name} runs, \"nodeinit reset --yes\" on it wipes what it keeps; else power it off for good."
+                    "\nNext, on {name}, if it runs: nodeinit reset --yes --poweroff\nThen take its seed away from the machine: \
+                     with it, it would join again."
                 )
             }
         }

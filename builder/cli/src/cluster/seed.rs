@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use nodeimg_contract::birth::Permit;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::{
-    BootstrapToken, CertificateKey, ControlPlane, Endpoint, Formation, Join, KeyAlgorithm, Kubernetes,
+    BootstrapToken, CertificateKey, ControlPlane, Disk, Endpoint, Formation, Join, KeyAlgorithm, Kubernetes,
     MetaData, NodeSeed, Ntp, UserData,
 };
 use std::collections::BTreeMap;
@@ -23,12 +23,16 @@ pub struct Given<'a> {
     pub pki: &'a Pki,
     /// Leave for a birth, for those who take part in one.
     pub permit: Option<&'a Permit>,
+    /// Who may be missing at that birth.
+    pub without: &'a [String],
     /// Tokens of all nodes that join: control planes keep them valid.
     pub tokens: &'a [BootstrapToken],
     /// This node's own token.
     pub own_token: Option<&'a BootstrapToken>,
     /// With which the CAs' keys are uploaded and fetched, where that is the cluster's way.
     pub certificate_key: Option<&'a CertificateKey>,
+    /// Its disk, where it is to be wiped.
+    pub disk: Option<&'a Disk>,
 }
 
 /// The texts of a seed.
@@ -77,6 +81,11 @@ pub fn permit(cluster: &str, not_after: Timestamp) -> Result<Permit, ClusterErro
 /// A new bootstrap token.
 pub fn bootstrap_token(expires: Timestamp) -> Result<BootstrapToken, ClusterError> {
     Ok(BootstrapToken { token: token()?, expires })
+}
+
+/// Consent to wipe a disk, once: the word was never used before.
+pub fn wiped(serial: &str) -> Result<Disk, ClusterError> {
+    Ok(Disk { serial: serial.to_owned(), wipe: Some(hex::encode(random::<8>()?)) })
 }
 
 /// A new certificate key, as `kubeadm certs certificate-key` makes it: an AES-256 key.
@@ -145,7 +154,7 @@ fn node_seed(
         formation: born.then(|| Formation {
             method: spec.method,
             permit: given.permit.cloned(),
-            without: Vec::new(),
+            without: given.without.to_vec(),
             adopt: spec.adopt,
         }),
         kubernetes: Kubernetes {
@@ -162,7 +171,7 @@ fn node_seed(
             None
         },
         bootstrap_tokens: if control_plane { given.tokens.to_vec() } else { Vec::new() },
-        disk: None,
+        disk: given.disk.cloned(),
     })
 }
 

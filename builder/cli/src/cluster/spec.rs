@@ -1,11 +1,11 @@
 //! What was asked for, and whether it makes sense.
 
 use super::{ClusterError, NodeNetwork};
-use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use nodeimg_contract::birth::Method;
 use nodeimg_contract::image::Role;
-use nodeimg_contract::seed::{ControlPlane, EndpointMode, KeyAlgorithm, NodeSettings};
+use nodeimg_contract::names::{is_label, is_reachable};
+use nodeimg_contract::seed::{ControlPlane, EndpointMode, KeyAlgorithm, LONGEST_LIST, NodeSettings};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -177,38 +177,32 @@ impl ClusterSpec {
         self.check_lists()?;
         self.check_nodes()?;
         self.check_upload()?;
-        self.check_endpoint()?;
-        let networks = self.check_networks()?;
         self.check_static()?;
-        for address in self.nodes.iter().filter_map(|n| n.address) {
-            if networks.iter().any(|net| net.contains(&address)) {
-                let help = "choose --pod-subnet and --service-subnet apart from the nodes' network";
-                let text = address.to_string();
-                return Err(value("node address", &text, "outside the pod and service networks", help));
-            }
-        }
+        let mode = match self.endpoint_mode {
+            Some(mode) => mode,
+            None if self.of(Role::Lb).next().is_some() => EndpointMode::External,
+            None => EndpointMode::Dns,
+        };
+        let endpoint_addresses: Vec<IpAddr> = match (self.endpoint_addresses.is_empty(), mode) {
+            (false, _) => self.endpoint_addresses.clone(),
+            (true, EndpointMode::Dns) => self.of(Role::ControlPlane).filter_map(|n| n.address).collect(),
+            // Somebody else's balancer is found by DNS.
+            (true, EndpointMode::External) => self.of(Role::Lb).filter_map(|n| n.address).collect(),
+        };
+        self.check_endpoint(mode, &endpoint_addresses)?;
+        self.check_networks(&endpoint_addresses)?;
+        self.check_names()?;
         let ends = |what, lifetime: SignedDuration, help| {
             let sensible = lifetime >= SignedDuration::from_mins(1) && lifetime <= LONGEST;
             let ends = self.issued_at.checked_add(lifetime).ok().filter(|_| sensible);
             ends.ok_or_else(|| value(what, &format!("{lifetime:#}"), "between a minute and a year", help))
         };
         let permit = |t| ends("permit lifetime", t, "give --permit-ttl like 7d or 12h");
-        let balancers: Vec<IpAddr> = self.of(Role::Lb).filter_map(|n| n.address).collect();
-        let mode = match self.endpoint_mode {
-            Some(mode) => mode,
-            None if self.of(Role::Lb).next().is_some() => EndpointMode::External,
-            None => EndpointMode::Dns,
-        };
         Ok(Checked {
             permit_ends: self.permit_lifetime.map(permit).transpose()?,
             tokens_end: ends("token lifetime", self.token_lifetime, "give --token-ttl like 7d or 12h")?,
             endpoint_mode: mode,
-            endpoint_addresses: match (self.endpoint_addresses.is_empty(), mode) {
-                (false, _) => self.endpoint_addresses.clone(),
-                (true, EndpointMode::Dns) => self.of(Role::ControlPlane).filter_map(|n| n.address).collect(),
-                // Somebody else's balancer is found by DNS.
-                (true, EndpointMode::External) => balancers,
-            },
+            endpoint_addresses,
         })
     }
 
@@ -229,7 +223,7 @@ impl ClusterSpec {
         for (what, count) in counts {
             match count {
                 0 | 1 | 3 | 5 => {}
-                _ if self.permit_lifetime.is_none() => {}
+                n if self.permit_lifetime.is_none() && n <= LONGEST_LIST => {}
                 n if n % 2 == 0 => return Err(ClusterError::Even { what, count: n }),
                 n => return Err(ClusterError::TooMany { what, count: n }),
             }
@@ -300,7 +294,7 @@ impl ClusterSpec {
                 }
                 continue;
             };
-            if !is_host(address) {
+            if !is_reachable(address) {
                 let help = "give the address that other nodes reach this one at";
                 return Err(value(
                     "node address",
@@ -339,67 +333,4 @@ impl ClusterSpec {
         }
         Ok(())
     }
-
-    fn check_endpoint(&self) -> Result<(), ClusterError> {
-        let name = &self.endpoint_name;
-        if name.parse::<IpAddr>().is_ok() || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-            let help =
-                "an endpoint outlives every address: give a name, and its addresses with --endpoint-address";
-            return Err(value("endpoint", name, "a DNS name", help));
-        }
-        if !is_dns_name(name) {
-            let help = "give --endpoint NAME[:PORT], like api.kube.example.net:6443";
-            return Err(value("endpoint", name, "a DNS name", help));
-        }
-        if self.endpoint_port == 0 {
-            let help = "give a port between 1 and 65535, or none for 6443";
-            return Err(value("endpoint", name, "a name with a port", help));
-        }
-        if let Some(domain) = self.dns_domain.as_ref().filter(|d| !is_dns_name(d)) {
-            return Err(value("dns-domain", domain, "a DNS name", "give it like cluster.local"));
-        }
-        Ok(())
-    }
-
-    fn check_networks(&self) -> Result<Vec<IpNet>, ClusterError> {
-        let mut networks: Vec<IpNet> = Vec::new();
-        let said = [
-            ("pod subnet", self.pod_subnet.as_deref().unwrap_or("10.244.0.0/16")),
-            ("service subnet", self.service_subnet.as_deref().unwrap_or("10.96.0.0/12")),
-        ];
-        for (what, text) in said {
-            let net: IpNet =
-                text.parse().map_err(|_| value(what, text, "a network", "give it like 10.244.0.0/16"))?;
-            if net.trunc() != net {
-                let help = "clear the bits behind the prefix, as in 10.244.0.0/16";
-                return Err(value(what, text, "a network", help));
-            }
-            if networks.iter().any(|other| other.contains(&net) || net.contains(other)) {
-                let help = "choose networks that do not overlap";
-                return Err(value(what, text, "apart from the pod subnet", help));
-            }
-            networks.push(net);
-        }
-        Ok(networks)
-    }
-}
-
-fn is_label(text: &str) -> bool {
-    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// A top-level domain is not all digits (RFC 3696): such a text is a mistyped address.
-fn is_dns_name(text: &str) -> bool {
-    let labels: Vec<&str> = text.split('.').collect();
-    let digits = labels.last().is_some_and(|last| last.bytes().all(|c| c.is_ascii_digit()));
-    text.len() <= 253 && !digits && labels.iter().all(|label| is_label(label))
-}
-
-fn is_host(address: IpAddr) -> bool {
-    let local = address.is_loopback() || address.is_unspecified() || address.is_multicast();
-    !local && address != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
 }

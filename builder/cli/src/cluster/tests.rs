@@ -119,9 +119,8 @@ fn secrets_are_for_their_owner_alone() {
                 continue;
             }
             files += 1;
-            let public = path.extension().is_some_and(|extension| extension == "crt" || extension == "pub");
             let mode = path.metadata().expect("a file").permissions().mode() & 0o777;
-            assert_eq!(mode, if public { 0o644 } else { 0o600 }, "{}", path.display());
+            assert_eq!(mode, 0o600, "{}", path.display());
         }
     }
     assert_eq!(files, 16);
@@ -200,7 +199,7 @@ fn what_cannot_become_a_cluster_is_refused() {
         ("a DNS name", ClusterSpec { endpoint_name: "[2001:db8::1]".into(), ..good() }),
         ("a DNS name", ClusterSpec { endpoint_name: "api..example".into(), ..good() }),
         ("a DNS name", ClusterSpec { endpoint_name: "192.0.2.300".into(), ..good() }),
-        ("a name with a port", ClusterSpec { endpoint_port: 0, ..good() }),
+        ("port 0 is none", ClusterSpec { endpoint_port: 0, ..good() }),
         ("RFC 1123", ClusterSpec { name: "Lab".into(), ..good() }),
         ("RFC 1123", ClusterSpec { nodes: vec![node("cp_1", "192.0.2.1")], ..good() }),
         ("can have", ClusterSpec { nodes: vec![node("cp1", "127.0.0.1")], ..good() }),
@@ -211,7 +210,57 @@ fn what_cannot_become_a_cluster_is_refused() {
         ("the node's own", ClusterSpec { network: fixed("static:192.0.2.12/24"), ..good() }),
         ("in the node's", ClusterSpec { network: fixed("static:192.0.2.11/29,192.0.2.1"), ..good() }),
     ];
-    for (wanted, spec) in cases {
+    // What a node's own tests refuse (NI-SEED-003, NI-NET-005).
+    let words = |name: &str, label: &str, taint: &str, role: Role| {
+        let mut node = NodeWish::new(name, role, None);
+        if !label.is_empty() {
+            node.settings.labels.insert(label.to_owned(), "x".to_owned());
+        }
+        node.settings.taints.extend(Some(taint.to_owned()).filter(|t| !t.is_empty()));
+        ClusterSpec { nodes: with(node), ..good() }
+    };
+    let endpoint = |addresses: &[&str]| ClusterSpec {
+        endpoint_addresses: addresses.iter().map(|a| a.parse().expect("an address")).collect(),
+        ..good()
+    };
+    let at_power_on = [
+        ("/8 to /24", ClusterSpec { pod_subnet: net("10.244.0.0/30"), ..good() }),
+        ("/12 to /28", ClusterSpec { service_subnet: net("10.96.0.1/32"), ..good() }),
+        ("/108 to /124", ClusterSpec { service_subnet: net("fd00::/64"), ..good() }),
+        ("one network", ClusterSpec { pod_subnet: net("10.244.0.0/16,fd00::/56"), ..good() }),
+        ("address family", ClusterSpec { pod_subnet: net("fd00:1::/56"), ..good() }),
+        (
+            "address family",
+            ClusterSpec { nodes: [nodes(2), vec![node("cp3", "2001:db8::3")]].concat(), ..good() },
+        ),
+        ("machine elsewhere", endpoint(&["127.0.0.1"])),
+        ("machine elsewhere", endpoint(&["0.0.0.0"])),
+        ("machine elsewhere", endpoint(&["192.0.2.1", "169.254.1.1"])),
+        ("outside of --pod-subnet", endpoint(&["10.244.9.9"])),
+        ("outside of --service-subnet", endpoint(&["10.96.0.9"])),
+        ("the name of one node", ClusterSpec { endpoint_name: "cp1".into(), ..good() }),
+        ("listens on that port", ClusterSpec { endpoint_port: 2379, ..good() }),
+        ("can have", ClusterSpec { nodes: vec![node("cp1", "169.254.7.7")], ..good() }),
+        ("can have", ClusterSpec { nodes: vec![node("cp1", "fe80::1")], ..good() }),
+        ("--taint \"nonsense\"", words("w1", "", "nonsense", Role::Worker)),
+        ("--label \"a b=x\"", words("w1", "a b", "", Role::Worker)),
+        ("give itself a role", words("w1", "node-role.kubernetes.io/gpu", "", Role::Worker)),
+        ("sets it itself", words("w1", "kubernetes.io/hostname", "", Role::Worker)),
+        ("localhost", words("localhost", "", "", Role::Worker)),
+        ("--ntp \"not a server\"", ClusterSpec { ntp: vec!["not a server".into()], ..good() }),
+        ("no balancer has an address", words("lb1", "", "", Role::Lb)),
+        (
+            "1024 bootstrap tokens",
+            ClusterSpec {
+                nodes: (0..=1024)
+                    .map(|i| NodeWish::new(&format!("w{i}"), Role::Worker, None))
+                    .chain(nodes(1))
+                    .collect(),
+                ..good()
+            },
+        ),
+    ];
+    for (wanted, spec) in cases.into_iter().chain(at_power_on) {
         let error = new(&spec).expect_err(wanted).to_string();
         assert!(error.contains(wanted) && error.contains("\nhelp: "), "{wanted}: {error}");
     }

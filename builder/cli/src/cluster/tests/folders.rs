@@ -20,6 +20,7 @@ pub fn run(folder: &Path, name: &str, words: &[&str]) -> Result<String, ClusterE
         ClusterCommand::Seed(args) => add(&args).map(|said| said.to_string()),
         ClusterCommand::Permit(args) => permit(&args).map(|said| said.to_string()),
         ClusterCommand::RemoveNode(args) => remove(&args).map(|said| said.to_string()),
+        ClusterCommand::Kubeconfig(args) => renew(&args).map(|said| said.to_string()),
         ClusterCommand::New(_) => panic!("not new"),
     }
 }
@@ -78,9 +79,10 @@ fn control_planes_that_are_added_join_and_form_nothing() {
     };
     let said = add("cp4", "192.0.2.14").expect("a seed");
     assert!(said.contains("4 control planes now: add one more"), "{said}");
-    assert!(
-        run(&lab, "seed", &["w3", "--role", "worker"]).expect_err("refused").to_string().contains("even")
-    );
+    assert!(said.contains("new seeds of: cp1, cp2, cp3, w1, w2\n"), "{said}");
+    let again = run(&lab, "seed", &["cp4"]).expect("a seed");
+    assert!(!again.contains("new seeds of"), "{again}");
+    run(&lab, "seed", &["w3", "--role", "worker"]).expect("who only asks does not count");
     let said = add("cp5", "192.0.2.15").expect("a seed");
     assert!(!said.contains("add one more"), "{said}");
     let seed = seed_of(&lab, "cp5");
@@ -97,7 +99,8 @@ fn control_planes_that_are_added_join_and_form_nothing() {
 fn a_permit_is_one_for_all_who_are_born() {
     let (_folder, lab) = made_large(false);
     let before = seed_of(&lab, "cp1");
-    let said = run(&lab, "permit", &["--without", "cp3"]).expect("new seeds");
+    run(&lab, "seed", &["w3", "--role", "worker"]).expect("a seed");
+    let said = run(&lab, "permit", &["--without", "cp3", "--permit-ttl", "30d"]).expect("new seeds");
     assert!(said.contains("without cp3"), "{said}");
     let seeds: Vec<_> = ["cp1", "cp2", "cp3"].map(|name| seed_of(&lab, name)).into();
     assert!(seeds.iter().all(|s| s.formation == seeds[0].formation));
@@ -108,21 +111,35 @@ fn a_permit_is_one_for_all_who_are_born() {
     };
     assert_ne!(nonce(&before), nonce(&seeds[0]));
     assert!(!said.contains(&nonce(&seeds[0])));
-    assert_eq!(
-        (&before.pki, &before.peer, &before.bootstrap_tokens),
-        (&seeds[0].pki, &seeds[0].peer, &seeds[0].bootstrap_tokens)
+    assert_eq!((&before.pki, &before.peer), (&seeds[0].pki, &seeds[0].peer));
+    // The same tokens hold as long as the permit.
+    let ends = seeds[0].formation.clone().and_then(|f| f.permit).expect("a permit").not_after;
+    let own = ["w1", "w2", "w3"].map(|name| seed_of(&lab, name).join.expect("a way to join").token);
+    assert!(own.iter().chain(&seeds[1].bootstrap_tokens).all(|t| t.expires == ends));
+    let words = |s: &nodeimg_contract::seed::NodeSeed| {
+        s.bootstrap_tokens.iter().map(|t| t.token.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(words(&before), words(&seeds[0]));
+    assert!(words(&before).contains(&own[0].token));
+    let told = std::fs::read_to_string(lab.join("tokens/w3.json")).expect("a file");
+    assert!(
+        told.contains(&ends.strftime("%Y-%m-%dT%H:%M:%S").to_string()) && said.contains("tokens of 3 nodes"),
+        "{told}{said}"
     );
-    assert!(lab.join("seeds/w1/user-data").is_file(), "workers keep their seeds");
-    assert_eq!(names(&lab.join("replaced").join(&names(&lab.join("replaced"))[0])).len(), 6);
+    assert_eq!(names(&lab.join("replaced").join(&names(&lab.join("replaced"))[0])).len(), 12);
+    // A machine that is replaced has the permit with its consent.
+    run(&lab, "seed", &["cp2", "--permit"]).expect("a seed");
+    assert_eq!(seed_of(&lab, "cp2").formation, seed_of(&lab, "cp1").formation);
     assert_eq!(
         names(&lab),
-        ["admin.kubeconfig", "cluster.toml", "pki", "replaced", "seeds"],
+        ["admin.kubeconfig", "cluster.toml", "pki", "replaced", "seeds", "tokens"],
         "nothing is left over"
     );
     for (words, wanted) in [
-        (&["--without", "cp2", "cp3"][..], "smaller than half"),
+        (&["--without", "cp2,cp3"][..], "smaller than half"),
+        (&["--without", "cp2", "--without", "cp3"], "smaller than half"),
         (&["--without", "cp9"], "no node of this cluster"),
-        (&["--without", "w1"], "one that is born"),
+        (&["--without", "w1"], "name one of: cp1, cp2, cp3"),
     ] {
         let said = run(&lab, "permit", words).expect_err(wanted).to_string();
         assert!(said.contains(wanted) && said.contains("\nhelp: "), "{said}");
@@ -135,8 +152,10 @@ fn with_an_external_etcd_the_permit_is_its_nodes() {
     let before = seed_of(&lab, "cp1");
     run(&lab, "permit", &["--without", "etcd3"]).expect("new seeds");
     assert_eq!(seed_of(&lab, "etcd1").formation.expect("formation").without, ["etcd3"]);
-    assert_eq!(seed_of(&lab, "cp1"), before);
-    assert!(run(&lab, "permit", &["--without", "cp1"]).is_err());
+    let after = seed_of(&lab, "cp1");
+    assert_eq!((&after.pki, &after.formation), (&before.pki, &before.formation));
+    let said = run(&lab, "permit", &["--without", "cp1"]).expect_err("refused").to_string();
+    assert!(said.contains("it is none\nhelp: name one of: etcd1, etcd2, etcd3"), "{said}");
 }
 
 #[test]
@@ -144,7 +163,10 @@ fn a_node_that_is_removed_is_in_no_new_seed() {
     let (_folder, lab) = made_large(false);
     let said = run(&lab, "remove-node", &["cp3", "--offline"]).expect("removed");
     assert!(
-        said.contains("nodeinit remove-member cp3") && said.contains("2 control planes are left"),
+        said.contains("nodeinit remove-member cp3")
+            && said.contains("reset --yes --poweroff\n")
+            && said.contains("take its seed away")
+            && said.contains("2 control planes are left"),
         "{said}"
     );
     assert!(!lab.join("seeds/cp3").exists() && !lab.join("seeds/cp3.img").exists());
@@ -219,4 +241,42 @@ fn an_adopted_cluster_brings_its_authorities_and_is_given_no_permit() {
     assert!(formation.adopt && formation.permit.is_none());
     assert_eq!(seed_of(&lab, "cp4").pki.expect("keys").ca, cp1.ca, "the cluster's own");
     assert!(run(&lab, "permit", &[]).expect_err("nothing is born").to_string().contains("permit"));
+}
+
+#[test]
+fn labels_and_taints_are_taken_away_and_a_disk_is_wiped_once_a_seed() {
+    let (_folder, lab) = made_large(false);
+    let more = ["--label", "a=1", "--label", "b=2", "--taint", "x=1:NoSchedule", "--taint", "y:NoExecute"];
+    run(&lab, "seed", &[&["w1"], &more[..]].concat()).expect("a seed");
+    let less = ["w1", "--label", "a-", "--taint", "x-", "--taint", "y:NoExecute-", "--taint", "z:NoExecute"];
+    run(&lab, "seed", &less).expect("a seed");
+    let node = seed_of(&lab, "w1").node;
+    assert_eq!((node.labels.len(), node.labels["b"].as_str()), (1, "2"));
+    assert_eq!(node.taints, ["z:NoExecute"]);
+    let said = run(&lab, "seed", &["w1", "--label", "a-"]).expect_err("refused").to_string();
+    assert!(said.contains("the node has: b\nhelp: "), "{said}");
+    let wipe = |serial: &str| {
+        let said = run(&lab, "seed", &["w1", "--wipe-disk", serial]).expect("a seed");
+        assert!(said.contains(&format!("wipes the disk {serial}, once")), "{said}");
+        seed_of(&lab, "w1").disk.expect("a disk")
+    };
+    let (first, second) = (wipe("S1"), wipe("S1"));
+    assert_eq!(first.serial, "S1");
+    assert_ne!(first.wipe.expect("a word"), second.wipe.expect("a word"));
+    run(&lab, "seed", &["w1"]).expect("a seed");
+    assert!(seed_of(&lab, "w1").disk.is_none(), "consent is for one seed");
+}
+
+#[test]
+fn a_new_kubeconfig_says_where_the_old_one_lies() {
+    let (_folder, lab) = made_large(false);
+    let file = lab.join("admin.kubeconfig");
+    let before = std::fs::read(&file).expect("a file");
+    let said = run(&lab, "kubeconfig", &["--ttl", "30d"]).expect("a kubeconfig");
+    assert_ne!(std::fs::read(&file).expect("a file"), before);
+    assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
+    let old = lab.join("replaced").join(&names(&lab.join("replaced"))[0]).join("admin.kubeconfig");
+    assert_eq!(std::fs::read(&old).expect("a file"), before);
+    assert!(said.contains(&old.display().to_string()), "{said}");
+    assert!(run(&lab, "kubeconfig", &["--ttl", "400d"]).is_err(), "a year at most");
 }

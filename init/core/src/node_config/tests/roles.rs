@@ -226,6 +226,22 @@ fn a_birth_without_some_leaves_a_majority_and_needs_a_permit() {
 }
 
 #[test]
+fn a_seed_of_a_control_plane_holds_as_many_tokens_as_a_cluster_may_have_workers() {
+    use nodeimg_contract::seed::MAX_TOKENS;
+    let with = |count: usize| {
+        decide_as(Role::ControlPlane, "cp1", |o| {
+            three(o);
+            let token = o.bootstrap_tokens.first().expect("a token").clone();
+            o.bootstrap_tokens = vec![token; count];
+            let text = serde_json::to_string(&o.bootstrap_tokens).expect("JSON");
+            assert!(text.len() < crate::seed::MAX_BYTES / 4, "there is room for the rest");
+        })
+    };
+    assert!(with(MAX_TOKENS).is_ok());
+    assert_eq!(fields(with(MAX_TOKENS + 1)), ["nodeimg.bootstrapTokens"]);
+}
+
+#[test]
 fn recover_is_no_method_of_a_seed() {
     let found = decide_as(Role::ControlPlane, "cp1", |o| {
         o.formation.as_mut().expect("formation").method = Method::Recover;
@@ -251,7 +267,7 @@ fn settings_of_a_node_are_checked() {
         "nodeimg.node.taints[1]",
         "nodeimg.node.taints[2]",
         "nodeimg.node.nodeIP",
-        "nodeimg.node.kubelet",
+        "nodeimg.node.kubelet.a-b",
         "nodeimg.node.kubelet.staticPodPath",
     ];
     assert_eq!(fields(found), wanted);
