@@ -286,18 +286,19 @@ fn half_made(folder: &Path) -> std::process::Child {
     command.args(["--control-plane", "cp1=192.0.2.11"]).arg("--out").arg(folder.join("lab"));
     command.args((1..=66).flat_map(|i| ["--worker".to_owned(), format!("w{i}")]));
     let quiet = std::process::Stdio::null;
-    let child = command.stdout(quiet()).stderr(quiet()).spawn().expect("nodeimg runs");
-    for _ in 0..6000 {
-        let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
-        if entries
-            .map(|e| e.path())
-            .any(|p| p.join("pki/ca.key").exists() && p.join("seeds/cp1.img").exists())
-        {
-            return child;
-        }
+    let mut child = command.stdout(quiet()).stderr(quiet()).spawn().expect("nodeimg runs");
+    let begun = (0..6000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
+        let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
+        let mut paths = entries.map(|e| e.path());
+        paths.any(|p| p.join("pki/ca.key").exists() && p.join("seeds/cp1.img").exists())
+    });
+    if !begun {
+        child.kill().expect("SIGKILL");
+        child.wait().expect("it ends");
     }
-    panic!("nothing was made");
+    assert!(begun, "nothing was made");
+    child
 }
 
 #[test]
