@@ -44,7 +44,7 @@ enum Command {
         service: String,
     },
     /// This node leaves its cluster: drained, removed from etcd and from the cluster's record; its state is cleared at the
-    /// next boot. With its seed it joins anew.
+    /// next boot. With its seed it joins anew. Refused while etcd cannot spare it.
     Reset {
         /// Consent: what this node holds of the cluster is gone afterwards.
         #[arg(long)]
@@ -52,6 +52,9 @@ enum Command {
         /// Switch it off instead of booting it again.
         #[arg(long)]
         poweroff: bool,
+        /// Also where etcd does not let this node go: for a cluster that is given up.
+        #[arg(long)]
+        force: bool,
     },
     /// The majority of etcd's disks is gone for good: go on alone with what this node has (a snapshot is kept).
     Recover {
@@ -61,10 +64,14 @@ enum Command {
         /// Give up what etcd's log holds beyond its database; for a log that is damaged.
         #[arg(long)]
         without_log: bool,
+        /// A control plane or etcd node that does not answer and whose disk is gone for good (name or address); once for each.
+        #[arg(long, value_name = "NODE")]
+        lost: Vec<String>,
     },
     /// Remove a dead control plane, from a healthy one: its etcd member, its line in the cluster's record, its Node.
     RemoveMember {
-        /// Its node name.
+        /// Its node name; or address or id, as etcd's member list has them.
+        #[arg(value_name = "NODE")]
         name: String,
         /// Even if it answers.
         #[arg(long)]
@@ -102,13 +109,13 @@ pub fn run() -> ExitCode {
         Command::Explain => explain(),
         Command::Logs { service } => logs(&service),
         Command::Reset { yes: false, .. } => Err(CliError::NoConsent("nodeinit reset")),
-        Command::Reset { poweroff, .. } => {
+        Command::Reset { poweroff, force, .. } => {
             let next = if poweroff { Signal::SIGTERM } else { Signal::SIGINT };
-            told(formation::reset()).and_then(|()| signal(next))
+            told(formation::reset(force)).and_then(|()| signal(next))
         }
         Command::Recover { yes: false, .. } => Err(CliError::NoConsent("nodeinit recover")),
-        Command::Recover { without_log, .. } => {
-            told(formation::recover(!without_log)).and_then(|()| signal(Signal::SIGINT))
+        Command::Recover { without_log, lost, .. } => {
+            told(formation::recover(!without_log, &lost)).and_then(|()| signal(Signal::SIGINT))
         }
         Command::RemoveMember { name, alive } => told(formation::remove_member(&name, alive)),
         Command::Reboot => signal(Signal::SIGINT),

@@ -17,10 +17,12 @@ pub const CLIENT_PORT: u16 = 2379;
 /// Port of etcd's peers.
 pub const PEER_PORT: u16 = 2380;
 
-/// `POST` with [`MEMBER_LIST_BODY`]: every member, read through the quorum.
+/// `POST` with [`MEMBER_LIST_BODY`] or [`OWN_LIST_BODY`]: every member.
 pub const MEMBER_LIST: &str = "/v3/cluster/member/list";
-/// The body: never a list that one member remembers.
+/// The body: read through the quorum, never a list that one member remembers.
 pub const MEMBER_LIST_BODY: &str = r#"{"linearizable":true}"#;
+/// The body for the list that the member who is asked remembers; it answers without a quorum.
+pub const OWN_LIST_BODY: &str = r#"{"linearizable":false}"#;
 /// `POST {}`: one member's own state.
 pub const STATUS: &str = "/v3/maintenance/status";
 /// `POST` with [`add_learner`].

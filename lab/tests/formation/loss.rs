@@ -86,6 +86,13 @@ pub fn recover_is_refused() {
     let back = good(lab.node("cp1").exec(&["mv", "/var/lib/etcd.yaml", manifest], Duration::from_secs(20)));
     assert_eq!(back.code, Some(0), "{}", back.stderr);
     one_cluster(&lab, &ALL);
+    // The others are off, and their disks have everything: who they are is said, and that they must be given up by name.
+    good(lab.power_cut(&["cp2", "cp3"]));
+    let silent = || refused().contains("--lost cp2 --lost cp3");
+    good(lab.until("cp1 to have no leader and to hear nobody", READY, silent));
+    good(lab.power_on(&["cp2", "cp3"]));
+    good(lab.until_ready(&ALL, READY));
+    one_cluster(&lab, &ALL);
     assert_eq!(read(&lab, "cp2"), "of the living cluster");
 }
 

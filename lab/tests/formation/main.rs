@@ -8,6 +8,7 @@ mod birth;
 mod claims;
 mod cuts;
 mod join;
+mod leave;
 mod loss;
 mod seeds;
 #[path = "../support/mod.rs"]
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             ("disks_absent_for_all_come_back_with_the_old_cluster", loss::disks_absent_for_all),
             ("a_blank_node_waits_for_absent_disks", loss::a_blank_node_among_absent_disks),
             ("recover_is_refused_while_the_cluster_lives", loss::recover_is_refused),
+            ("a_node_is_reset_only_while_it_can_be_spared", leave::a_node_is_reset),
             ("a_clone_of_a_seed_evicts_nobody", join::a_clone_evicts_nobody),
             ("one_grows_to_three_and_five", join::one_grows_to_five),
             ("a_replaced_machine_joins_under_the_same_name", join::replaced_under_the_same_name),

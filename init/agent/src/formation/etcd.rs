@@ -50,6 +50,12 @@ impl Etcd {
         gateway::member_list(&body).map_err(|e| e.to_string())
     }
 
+    /// Every member as the one that is asked remembers them, quorum or not.
+    pub fn remembered_members(&self, address: IpAddr) -> Result<MemberList, String> {
+        let body = self.ask(&gateway::client_url(address), gateway::MEMBER_LIST, gateway::OWN_LIST_BODY)?;
+        gateway::member_list(&body).map_err(|e| e.to_string())
+    }
+
     /// One member's own state.
     pub fn status(&self, address: IpAddr) -> Result<Status, String> {
         self.status_at(&gateway::client_url(address))

@@ -171,8 +171,11 @@ impl ClusterRecord {
     }
     /// Under which name, and with which etcd file system, the member of this id or address runs or ran last.
     pub fn owner_of(&self, member: u64, address: IpAddr) -> Option<(&str, &Incarnation)> {
-        let its = |m: &RecordedMember| m.member.map_or(m.address == address, |id| id == member);
-        self.members.iter().find(|(_, m)| its(m)).map(|(name, m)| (name.as_str(), &m.incarnation))
+        let find = |its: &dyn Fn(&RecordedMember) -> bool| self.members.iter().find(|(_, m)| its(m));
+        // Who is bound to the member stands over a line that has nothing but its address.
+        find(&|m| m.member == Some(member))
+            .or_else(|| find(&|m| m.member.is_none() && m.address == address))
+            .map(|(name, m)| (name.as_str(), &m.incarnation))
     }
     /// As it stands in the API at this version of the object.
     pub fn at_version(&self, version: String) -> Self {

@@ -76,7 +76,7 @@ impl Standing {
     }
 
     /// Whether it says that data of a birth may lie there.
-    pub(super) fn holds(&self, own: &BirthId) -> bool {
+    pub fn holds(&self, own: &BirthId) -> bool {
         match self {
             Standing::Started { birth, .. } => birth.id() == *own,
             Standing::Member { birth, holds, .. } => *holds && birth == own,

@@ -17,8 +17,9 @@ use std::time::Duration;
 pub const SNAPSHOTS: &str = "/var/lib/nodeimg/recovery";
 const ETCDUTL: &str = "/usr/bin/etcdutl";
 const RESTORE_LIMIT: Duration = Duration::from_secs(900);
-/// Folders that belong to a cluster alone; they stay, empty (some are mounts).
-const OF_THE_CLUSTER: [&str; 3] = ["/etc/kubernetes", "/etc/cni/net.d", "/var/lib/kubelet"];
+/// Folders that belong to a cluster alone, with all its secrets; they stay, empty (some are mounts).
+const OF_THE_CLUSTER: [&str; 5] =
+    ["/etc/kubernetes", "/etc/cni/net.d", "/var/lib/kubelet", SNAPSHOTS, "/var/log/pods"];
 /// Revisions that are passed over, so that nobody who saw a later state through a lost member takes an earlier one for it.
 const BUMP: &str = "1000000000";
 
@@ -33,6 +34,9 @@ pub fn carry_out(
         Some(Request::Reset) => {
             reporter.line("reset: everything of the cluster is cleared from this node");
             records::clear()?;
+            for left in [before(), work()] {
+                whole_log::remove(&left)?;
+            }
             for folder in OF_THE_CLUSTER {
                 files::empty(folder)?;
             }

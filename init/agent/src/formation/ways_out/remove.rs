@@ -3,21 +3,20 @@
 use super::super::api::{Api, Method};
 use super::super::book::Book;
 use super::super::etcd::Etcd;
-use super::super::records;
 use super::{config, refused};
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_init_core::etcd_gateway::Member;
+use nodeimg_init_core::formation::ClusterRecord;
 use nodeimg_init_core::node_config::NodeConfig;
 use std::net::IpAddr;
 
 /// Writers of the cluster's record are few: a conflict that stays is no conflict.
 const TRIES: u32 = 5;
 
-/// Removes it; a member that answers only by `alive`. Gives what was done, a line each.
-pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
+/// Removes it; a member that answers only by `alive`. `wanted`: a node name, an address or an id of etcd's member list. Gives
+/// what was done, a line each.
+pub fn remove_member(wanted: &str, alive: bool) -> Result<Vec<String>, Fault> {
     let config = config()?;
-    if name == config.name.value.as_str() {
-        return Err(refused("that is this node: run \"nodeinit reset\"".into()));
-    }
     let own = config.address.ok_or_else(|| refused("this node is no control plane".into()))?;
     let etcd = Etcd::connect().map_err(refused)?;
     // Without a quorum nothing can be removed, and this says so soonest.
@@ -27,25 +26,30 @@ pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
         ))
     })?;
     let book = Book::own(&config)?;
-    let recorded = book.read()?;
-    let address = recorded.as_ref().and_then(|r| r.members().get(name)).map(|m| m.address);
+    let record = book.read()?;
+    let chosen = member_of(wanted, &list.members, record.as_ref());
+    if wanted == config.name.value.as_str() || chosen.is_some_and(|m| m.address == own) {
+        return Err(refused("that is this node: run \"nodeinit reset\"".into()));
+    }
     let mut done = Vec::new();
-    let is_it = |m: &&nodeimg_init_core::etcd_gateway::Member| m.name == name || Some(m.address) == address;
-    if let Some(member) = list.members.iter().find(is_it) {
-        let healthy = |address: IpAddr| etcd.status(address).is_ok_and(|s| s.leader != 0);
-        if healthy(member.address) && !alive {
+    if let Some(member) = chosen {
+        if is_healthy(&etcd, member.address) && !alive {
             return Err(refused(format!(
-                "{name} answers at {}: run \"nodeinit reset\" there, or say --alive",
+                "{wanted} answers at {}: run \"nodeinit reset\" there, or say --alive",
                 member.address
             )));
         }
-        let sick = list.members.iter().find(|m| m.id != member.id && !m.learner && !healthy(m.address));
-        if let Some(sick) = sick {
-            return Err(refused(format!("another member, {}, is not healthy: mend it first", sick.name)));
+        let others = || list.members.iter().filter(|m| m.id != member.id && !m.learner);
+        if let Some(sick) = others().find(|m| !is_healthy(&etcd, m.address)) {
+            return Err(refused(format!(
+                "another member, {} at {}, is not healthy: mend it first",
+                sick.name, sick.address
+            )));
         }
         etcd.remove(own, member.id).map_err(|why| refused(format!("etcd says: {why}")))?;
-        done.push(format!("etcd's member {:x} ({name}) is removed", member.id));
+        done.push(format!("etcd's member {:x} ({}) is removed", member.id, named(member)));
     }
+    let name = chosen.map(|m| m.name.as_str()).filter(|n| !n.is_empty()).unwrap_or(wanted);
     if forget(&book, name)? {
         done.push(format!("{name} is no more in the cluster's record"));
     }
@@ -55,9 +59,33 @@ pub fn remove_member(name: &str, alive: bool) -> Result<Vec<String>, Fault> {
         done.push(format!("Node {name} is deleted"));
     }
     if done.is_empty() {
-        return Err(refused(format!("the cluster knows no \"{name}\"")));
+        return Err(refused(format!("the cluster knows no \"{wanted}\"")));
     }
     Ok(done)
+}
+
+/// The member of a name, an address or an id. The record binds a name to an id; a name without one is the member of that
+/// name, or one at the recorded address that has no name yet. Never one that another name has taken over.
+fn member_of<'a>(wanted: &str, members: &'a [Member], record: Option<&ClusterRecord>) -> Option<&'a Member> {
+    if let Ok(address) = wanted.parse::<IpAddr>() {
+        return members.iter().find(|m| m.address == address);
+    }
+    let recorded = record.and_then(|r| r.members().get(wanted));
+    let bound = recorded.and_then(|r| r.member).and_then(|id| members.iter().find(|m| m.id == id));
+    let by_name = || members.iter().find(|m| m.name == wanted);
+    let unnamed =
+        || members.iter().find(|m| m.name.is_empty() && recorded.is_some_and(|r| r.address == m.address));
+    let by_id = || members.iter().find(|m| format!("{:x}", m.id) == wanted.to_ascii_lowercase());
+    bound.or_else(by_name).or_else(unnamed).or_else(by_id)
+}
+
+fn named(member: &Member) -> String {
+    if member.name.is_empty() { member.address.to_string() } else { member.name.clone() }
+}
+
+/// It has a leader, and so a quorum.
+pub fn is_healthy(etcd: &Etcd, address: IpAddr) -> bool {
+    etcd.status(address).is_ok_and(|s| s.leader != 0)
 }
 
 /// Takes a name out of the cluster's record.
@@ -91,13 +119,62 @@ pub fn delete_node(api: &Api, name: &str) -> Result<bool, Fault> {
     }
 }
 
-/// An API server of another control plane, and the address of another voter; for a node that goes.
+/// Addresses of the other nodes with etcd, or of the other control planes where etcd runs elsewhere: those of the cluster's
+/// record, and those of the seed's list.
 pub fn others(config: &NodeConfig) -> Vec<IpAddr> {
-    let recorded = Api::connect(config).and_then(|api| records::read_through(&api)).ok().flatten();
+    let recorded = Book::own(config).and_then(|book| book.read()).ok().flatten();
     let current = recorded.iter().flat_map(|r| r.members().values()).map(|m| m.address);
-    let listed = config.control_planes.iter().map(|n| n.address);
-    let mut all: Vec<_> = current.chain(listed).filter(|a| Some(*a) != config.address).collect();
+    let list = config.birth_list();
+    let listed = if list.is_empty() { &config.control_planes.value } else { list };
+    let mut all: Vec<_> =
+        current.chain(listed.iter().map(|n| n.address)).filter(|a| Some(*a) != config.address).collect();
     all.sort_unstable();
     all.dedup();
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn member(id: u64, name: &str, last: u8) -> Member {
+        Member { id, name: name.into(), address: IpAddr::from([192, 0, 2, last]), learner: false }
+    }
+
+    fn record(members: serde_json::Value) -> ClusterRecord {
+        let map = json!({
+            "metadata": {"name": "nodeimg", "namespace": "kube-public"},
+            "data": {"schema": "1", "birth": "b".repeat(64), "done": "", "members": members.to_string()},
+        });
+        ClusterRecord::from_json(map.to_string().as_bytes()).expect("a record")
+    }
+
+    /// cp3's member went by other means, cp4 has its address now.
+    #[test]
+    fn nobody_is_taken_for_whose_address_he_has() {
+        let incarnation = |n: u8| format!("{n:032x}");
+        let stale = record(json!({
+            "cp3": {"address": "192.0.2.3", "incarnation": incarnation(3)},
+            "cp4": {"address": "192.0.2.3", "incarnation": incarnation(4), "member": 4},
+        }));
+        let members = [member(1, "cp1", 1), member(4, "cp4", 3)];
+        let id = |wanted: &str| member_of(wanted, &members, Some(&stale)).map(|m| m.id);
+        assert_eq!(id("cp3"), None);
+        assert_eq!(id("cp4"), Some(4));
+        assert_eq!(id("192.0.2.3"), Some(4), "said by address");
+        assert_eq!(stale.owner_of(4, IpAddr::from([192, 0, 2, 3])).map(|(name, _)| name), Some("cp4"));
+    }
+
+    #[test]
+    fn a_learner_without_a_name_is_found_by_record_address_or_id() {
+        let members = [member(1, "cp1", 1), member(0xab, "", 3)];
+        let known = record(json!({"cp3": {"address": "192.0.2.3", "incarnation": format!("{:032x}", 3)}}));
+        let id = |wanted: &str| member_of(wanted, &members, Some(&known)).map(|m| m.id);
+        assert_eq!(
+            (id("cp3"), id("192.0.2.3"), id("AB"), id("cp9")),
+            (Some(0xab), Some(0xab), Some(0xab), None)
+        );
+        assert_eq!(member_of("ab", &members, None).map(|m| m.id), Some(0xab), "without a record");
+    }
 }

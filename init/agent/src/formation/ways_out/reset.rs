@@ -1,25 +1,45 @@
 //! This node leaves its cluster: drained, removed from etcd's list and from the cluster's record, its Node deleted, its
-//! state cleared at the next boot. What cannot be done because nobody answers is said and passed over: the node leaves.
+//! state cleared at the next boot.
+//!
+//! etcd goes first: what it refuses stops everything, unless the operator gives the cluster up. A power cut after that leaves
+//! a member that etcd has removed; such a node becomes blank by itself. What else cannot be done because nobody answers is
+//! said and passed over.
 
 use super::super::api::Api;
 use super::super::book::Book;
 use super::super::etcd::Etcd;
 use super::super::phases::ADMIN;
+use super::super::records;
 use super::{Request, config, refused, remove};
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::image::Role;
+use nodeimg_contract::paths;
+use nodeimg_init_core::etcd_gateway::Member;
+use nodeimg_init_core::formation::EtcdData;
 use nodeimg_init_core::kubeadm;
 use nodeimg_init_core::node_config::NodeConfig;
+use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Does the cluster's part and asks PID 1 for the rest. Gives what was done, a line each.
-pub fn reset() -> Result<Vec<String>, Fault> {
+/// Does the cluster's part and asks PID 1 for the rest. `force`: also where etcd does not let this node go. Gives what was
+/// done, a line each.
+pub fn reset(force: bool) -> Result<Vec<String>, Fault> {
     let config = config()?;
     let mut said = Vec::new();
     let role = config.role.value;
-    let others = if role == Role::ControlPlane { remove::others(&config) } else { Vec::new() };
+    let others = remove::others(&config);
     if role == Role::ControlPlane {
         said.push(drain(&config));
+    }
+    let has_etcd = matches!(role, Role::ControlPlane | Role::Etcd) && config.external_etcd.is_none();
+    if has_etcd {
+        said.push(match leave_etcd(&config, &others) {
+            Err(why) if force => format!("etcd's member stays: {why}"),
+            left => left.map_err(|why| {
+                refused(format!("{why}; if this cluster is given up, say --force: whatever is left of it may end with this disk"))
+            })?,
+        });
     }
     // From here on the node is cleared, whatever happens.
     Request::Reset.write()?;
@@ -37,46 +57,80 @@ pub fn reset() -> Result<Vec<String>, Fault> {
         Role::Worker => {
             said.push(format!("on a control plane: kubectl delete node {}", config.name.value));
         }
-        Role::Etcd | Role::Lb => {}
-    }
-    if matches!(role, Role::ControlPlane | Role::Etcd) && config.external_etcd.is_none() {
-        said.push(leave_etcd(&config).unwrap_or_else(|f| format!("etcd's member stays: {}", f.cause)));
+        Role::Etcd => {
+            let book = others.iter().find_map(|a| Book::through_etcd(*a).ok().filter(|b| b.read().is_ok()));
+            said.extend(
+                book.map(|b| forgotten(&config, &b, "etcd's record of its members without this node")),
+            );
+        }
+        Role::Lb => {}
     }
     Ok(said)
 }
 
 fn leave(config: &NodeConfig, api: &Api) -> Vec<String> {
-    let name = config.name.value.as_str();
-    let told = |what: &str, done: Result<bool, Fault>| match done {
-        Ok(true) => format!("{what}: done"),
-        Ok(false) => format!("{what}: nothing to do"),
-        Err(fault) => format!("{what}: {}", fault.cause),
-    };
+    let deleted = told("Node deleted", remove::delete_node(api, config.name.value.as_str()));
     vec![
-        told(
-            "ConfigMap kube-public/nodeimg without this node",
-            remove::forget(&Book::Api(api.clone()), name),
-        ),
-        told("Node deleted", remove::delete_node(api, name)),
+        forgotten(config, &Book::Api(api.clone()), "ConfigMap kube-public/nodeimg without this node"),
+        deleted,
     ]
 }
 
-/// Another member takes this one out; the last member stays, for there is nobody to ask.
-fn leave_etcd(config: &NodeConfig) -> Result<String, Fault> {
-    let own = config.address.ok_or_else(|| refused("this node has no address".into()))?;
-    let etcd = Etcd::connect().map_err(refused)?;
-    let list = etcd.members(own).map_err(refused)?;
+fn forgotten(config: &NodeConfig, book: &Book, what: &str) -> String {
+    told(what, remove::forget(book, config.name.value.as_str()))
+}
+
+fn told(what: &str, done: Result<bool, Fault>) -> String {
+    match done {
+        Ok(true) => format!("{what}: done"),
+        Ok(false) => format!("{what}: nothing to do"),
+        Err(fault) => format!("{what}: {}", fault.cause),
+    }
+}
+
+/// Another member takes this one out; the last member stays, for there is nobody to ask. Why it must not go is the error.
+fn leave_etcd(config: &NodeConfig, others: &[IpAddr]) -> Result<String, String> {
+    let own = config.address.ok_or("this node has no address")?;
+    let etcd = match Etcd::connect() {
+        Ok(etcd) => etcd,
+        // kubeadm has made no certificates: nothing was started, and nobody was asked to add this node.
+        Err(_) if records::etcd_data(Path::new(paths::ETCD)) == EtcdData::Absent => {
+            return Ok("this node has no etcd yet".into());
+        }
+        Err(why) => return Err(why),
+    };
+    // A learner, or an etcd that never ran, does not say who the members are.
+    let mut why = "nobody says who etcd's members are".to_owned();
+    let list = std::iter::once(own).chain(others.iter().copied()).find_map(|a| match etcd.members(a) {
+        Ok(list) => Some(list),
+        Err(e) => {
+            why = format!("etcd at {a} says: {e}");
+            None
+        }
+    });
+    let Some(list) = list else { return Err(why) };
     let Some(member) = list.members.iter().find(|m| m.address == own) else {
         return Ok("etcd does not list this node".into());
     };
-    let mut why = "this is etcd's last member".to_owned();
-    for other in list.members.iter().filter(|m| m.address != own && !m.learner) {
-        match etcd.remove(other.address, member.id) {
-            Ok(()) => return Ok("etcd's member is removed".into()),
-            Err(e) => why = e,
+    let voters: Vec<&Member> = list.members.iter().filter(|m| m.address != own && !m.learner).collect();
+    if voters.is_empty() {
+        return Ok("this is etcd's last member: its data goes with it".into());
+    }
+    if !member.learner
+        && let Some(sick) = voters.iter().find(|m| !remove::is_healthy(&etcd, m.address))
+    {
+        return Err(format!(
+            "another member, {} at {}, is not healthy: mend or remove it first",
+            sick.name, sick.address
+        ));
+    }
+    for voter in voters {
+        match etcd.remove(voter.address, member.id) {
+            Ok(()) => return Ok(format!("etcd's member {:x} is removed", member.id)),
+            Err(e) => why = format!("etcd at {} says: {e}", voter.address),
         }
     }
-    Err(refused(why))
+    Err(why)
 }
 
 /// Pods go elsewhere, as far as they can.
