@@ -116,6 +116,8 @@ pub struct Memory {
     door: RefCell<Option<door::Door>>,
     /// The wait for the own API server, over several tries.
     api_wait: RefCell<Option<WaitGuard>>,
+    /// The wait for the Node to be Ready, over several tries.
+    node_wait: RefCell<Option<WaitGuard>>,
     /// The own API server was waited for in this boot.
     waited: Cell<bool>,
     /// The wait for the endpoint, over several tries, by its fault.
@@ -136,6 +138,14 @@ pub struct Memory {
 struct Shown {
     wait: Option<(Discriminant<Wait>, WaitGuard)>,
     refusal: Option<Refusal>,
+    failed: Option<Failed>,
+}
+
+/// An action that failed, and is asked for again after a look around.
+struct Failed {
+    action: Discriminant<Action>,
+    fault: Fault,
+    pause: Duration,
 }
 
 impl Formation<'_> {
@@ -165,6 +175,7 @@ impl Formation<'_> {
                 Action::Steady => self.steady(),
                 Action::Refuse(refusal) => shown.refuse(self, refusal),
                 Action::Wait(wait) => shown.wait(self, wait),
+                action if depends_on_others(&action) => self.attempt(&mut shown, &action),
                 action => self.insist(|| perform::perform(self, &action)),
             };
             let Some(done) = done else { return };
@@ -179,6 +190,23 @@ impl Formation<'_> {
             self.reporter.phase(Phase::Steady);
         }
         watch::round(self).then_some(Event::Tick)
+    }
+
+    /// Tries once. If it fails, time has passed, and the machine looks around before it asks again: what stands in the way
+    /// may be another cluster behind the endpoint, or a majority that is lost. The fault stays until it works, or until
+    /// something else is done.
+    fn attempt(&self, shown: &mut Shown, action: &Action) -> Option<Event> {
+        match perform::perform(self, action) {
+            Ok(done) => {
+                shown.forget_failure(self);
+                Some(done)
+            }
+            Err(_) if self.stopping() => None,
+            Err(fault) => {
+                let pause = shown.fails(self, action, fault);
+                self.pause(pause).then_some(Event::Tick)
+            }
+        }
     }
 
     /// Tries until it works, with a fault in between; `None` when the node goes down.
@@ -247,6 +275,31 @@ impl Shown {
         if !matches!(next, Action::Refuse(_)) && !asks {
             self.forget_refusal(f);
         }
+        let again = self.failed.as_ref().is_some_and(|failed| failed.action == std::mem::discriminant(next));
+        if !asks && !again {
+            self.forget_failure(f);
+        }
+    }
+
+    /// Gives how long to pause.
+    fn fails(&mut self, f: &Formation<'_>, action: &Action, fault: Fault) -> Duration {
+        let pause = self.failed.as_ref().map_or(FIRST_PAUSE, |before| (before.pause * 2).min(MAX_PAUSE));
+        if self
+            .failed
+            .as_ref()
+            .is_some_and(|b| (b.fault.code, &b.fault.object) != (fault.code, &fault.object))
+        {
+            self.forget_failure(f);
+        }
+        f.reporter.fault(fault.clone());
+        self.failed = Some(Failed { action: std::mem::discriminant(action), fault, pause });
+        pause
+    }
+
+    fn forget_failure(&mut self, f: &Formation<'_>) {
+        if let Some(Failed { fault, .. }) = self.failed.take() {
+            f.reporter.clear_fault_of(fault.code, &fault.object);
+        }
     }
 
     fn forget_refusal(&mut self, f: &Formation<'_>) {
@@ -278,6 +331,11 @@ impl Shown {
         }
         f.pause(wait.pause()).then_some(Event::Tick)
     }
+}
+
+/// Whether an action needs more than this node's own disks: that it fails may be for others to explain.
+fn depends_on_others(action: &Action) -> bool {
+    matches!(action, Action::RunSteps(_) | Action::RunNodeSteps | Action::RenderKubelet)
 }
 
 fn now() -> Now {

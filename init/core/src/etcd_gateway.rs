@@ -70,6 +70,21 @@ pub struct Status {
     pub errors: Vec<String>,
 }
 
+impl Status {
+    /// Why this is no healthy member of that cluster; `None`: it is one.
+    pub fn ailment(&self, cluster: u64) -> Option<String> {
+        if self.cluster != cluster {
+            return Some("another etcd cluster answers at its address".into());
+        }
+        // "No leader" is among its complaints as well; an alarm says more.
+        match (self.errors.is_empty(), self.leader) {
+            (false, _) => Some(self.errors.join("; ")),
+            (true, 0) => Some("it knows no leader".into()),
+            (true, _) => None,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Header {
     cluster_id: String,
@@ -213,6 +228,9 @@ mod tests {
         let sick = br#"{"header":{"cluster_id":"5"},"version":"3.6.8","errors":["etcdserver: no leader"]}"#;
         let status = status(sick).expect("a status");
         assert_eq!((status.leader, status.errors.len()), (0, 1));
+        assert_eq!(status.ailment(5).as_deref(), Some("etcdserver: no leader"));
+        assert!(status.ailment(6).is_some_and(|why| why.contains("another etcd cluster")));
+        assert_eq!(Status { leader: 7, errors: Vec::new(), ..status }.ailment(5), None);
     }
 
     #[test]

@@ -21,7 +21,8 @@
 //!   (`agreement::is_worth_nothing`, and again when etcd is stopped: [`Action::StartAfresh`]), and nothing is rendered, which
 //!   clears folders, over data (`Member::checked_record`).
 //! - *A living node is never evicted*: `membership::may_remove`.
-//! - *Nothing is born without leave*: a promise and a start both need a valid permit (`agreement::permit`).
+//! - *Nothing is born without leave*: whoever promises or starts a birth that nobody has started needs a valid permit
+//!   (`agreement::permit`); one that somebody has started had it, and is started late by those in it without one.
 //! - *Once per cluster is once*: a step that the cluster's own record ([`ClusterRecord`]) holds is never run again, and
 //!   steps are run under a Lease, after the record was read under it (`once`).
 //! - *Every wait has a name*: [`Wait`]; whatever stands in the way for good is a [`Refusal`].

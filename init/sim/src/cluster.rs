@@ -5,6 +5,7 @@ use crate::machine::Machine;
 use crate::world::{Violation, World, address, name};
 use nodeimg_contract::birth::Incarnation;
 use nodeimg_init_core::formation::{ClusterView, EtcdMember, NodeSeen, Silence};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -265,6 +266,7 @@ impl World {
             adopted: None,
             record,
             members,
+            ailments: BTreeMap::new(),
             node: match owner != m && self.machines[owner].kubelet && self.reaches(via, owner) {
                 true => NodeSeen::Ready,
                 false => NodeSeen::NotReady,

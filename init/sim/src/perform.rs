@@ -249,7 +249,7 @@ impl World {
                     l.learner = false;
                     Ok(true)
                 }
-                _ => Err(Event::NotPromoted),
+                _ => Err(Event::NotPromoted("it is behind".into())),
             }
         });
     }

@@ -76,7 +76,7 @@ impl World {
                 },
                 Some(Action::Wait(wait)) => match wait {
                     Wait::Quorum(_) => lost,
-                    Wait::StaleMember(_) | Wait::Learner(_) | Wait::Cluster(_) => {
+                    Wait::StaleMember(_) | Wait::SickMember { .. } | Wait::Learner(_) | Wait::Cluster(_) => {
                         // A clone that had joined leaves a dead member behind.
                         let cloned = self.machines.iter().any(|c| c.clone);
                         hurt || lost || cloned || self.dead_members() > 1

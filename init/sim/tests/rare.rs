@@ -133,6 +133,7 @@ fn a_member_that_is_not_bound() {
             adopted: None,
             record: Some(record.clone()),
             members: vec![member(5, 1, "n1", false), member(6, 2, "n2", false), member(7, 0, "", true)],
+            ailments: BTreeMap::new(),
             node: NodeSeen::Absent,
             quiet: Duration::ZERO,
             answers_at_stale_address: false,

@@ -11,7 +11,7 @@ use nodeimg_contract::image::Role;
 use nodeimg_init_core::etcd_gateway::{self as gateway, MemberList};
 use nodeimg_init_core::formation::{ClusterRecord, ClusterView, EtcdMember, Event, NodeSeen, Silence};
 use nodeimg_init_core::kubeadm;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -48,8 +48,14 @@ pub fn look(f: &Formation<'_>) -> Result<Event, Fault> {
 fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
     let etcd = Etcd::connect()?;
     let (through, list) = first(candidates(f), |address| etcd.members(address))?;
-    let members = with_health(&etcd, &list);
-    let others = members.iter().filter(|m| !m.learner && m.healthy && Some(m.address) != f.config.address);
+    let (members, ailments) = with_health(&etcd, &list);
+    let voters = || members.iter().filter(|m| !m.learner && Some(m.address) != f.config.address);
+    let others = voters().filter(|m| m.healthy);
+    if others.clone().next().is_none() {
+        let ails = |m: &EtcdMember| ailments.get(&m.id).map(|why| format!("{}: {why}", m.who()));
+        let said: Vec<_> = voters().filter_map(ails).collect();
+        return Err(format!("no other voter of etcd is healthy: {}", said.join("; ")));
+    }
     let (server, (record, adopted, node, version)) =
         first(others.map(|m| m.address), |address| match f.config.role.value {
             // Where no API server runs nothing is known of Nodes and versions.
@@ -90,6 +96,7 @@ fn view(f: &Formation<'_>) -> Result<(ClusterView, Way), String> {
         record,
         adopted,
         members,
+        ailments,
     };
     Ok((view, Way { etcd: through, api: server }))
 }
@@ -121,28 +128,31 @@ fn first<T>(
     Err(if said.is_empty() { "no member is known".into() } else { said.join("; ") })
 }
 
-fn with_health(etcd: &Etcd, list: &MemberList) -> Vec<EtcdMember> {
-    let healthy = |address: IpAddr| {
-        let status = etcd.status(address);
-        status.is_ok_and(|s| s.cluster == list.cluster && s.leader != 0 && s.errors.is_empty())
+/// The list, and what ails whom, by id.
+fn with_health(etcd: &Etcd, list: &MemberList) -> (Vec<EtcdMember>, BTreeMap<u64, String>) {
+    let ailment = |address: IpAddr| match etcd.status(address) {
+        Err(why) => Some(why),
+        Ok(status) => status.ailment(list.cluster),
     };
-    std::thread::scope(|scope| {
+    let mut ailments = BTreeMap::new();
+    let members = std::thread::scope(|scope| {
         let asked: Vec<_> = list
             .members
             .iter()
-            .map(|m| (m, std::thread::Builder::new().spawn_scoped(scope, || healthy(m.address))))
+            .map(|m| (m, std::thread::Builder::new().spawn_scoped(scope, || ailment(m.address))))
             .collect();
-        asked
-            .into_iter()
-            .map(|(m, thread)| EtcdMember {
-                id: m.id,
-                name: m.name.clone(),
-                address: m.address,
-                learner: m.learner,
-                healthy: thread.ok().and_then(|t| t.join().ok()).unwrap_or(false),
-            })
-            .collect()
-    })
+        let mut members = Vec::new();
+        for (m, thread) in asked {
+            let unasked = || Some("it could not be asked: no thread".into());
+            let ailment = thread.ok().and_then(|t| t.join().ok()).unwrap_or_else(unasked);
+            let healthy = ailment.is_none();
+            ailments.extend(ailment.map(|why| (m.id, why)));
+            let (id, name, address, learner) = (m.id, m.name.clone(), m.address, m.learner);
+            members.push(EtcdMember { id, name, address, learner, healthy });
+        }
+        members
+    });
+    (members, ailments)
 }
 
 /// Record, name of a cluster without one, Node object and version, by the word of one API server.
@@ -168,15 +178,16 @@ pub fn remove(f: &Formation<'_>, id: u64) -> Event {
     f.reporter.line(format!(
         "etcd's member {id:x} is an earlier life of this node, or a dead learner: it is removed"
     ));
-    changed(change(f, |etcd, through| etcd.remove(through, id)))
+    changed(f, change(f, |etcd, through| etcd.remove(through, id)))
 }
 
 /// Adds this node as a learner.
 pub fn add_learner(f: &Formation<'_>) -> Event {
-    changed(change(f, |etcd, through| {
+    let added = change(f, |etcd, through| {
         let own = f.config.address.ok_or("this node has no address")?;
         etcd.add_learner(through, own)
-    }))
+    });
+    changed(f, added)
 }
 
 /// Has this node's member made a voter.
@@ -198,7 +209,7 @@ pub fn promote(f: &Formation<'_>) -> Event {
             f.reporter.line("etcd has taken this node as a voter");
             Event::Promoted
         }
-        Err(_) => Event::NotPromoted,
+        Err(why) => Event::NotPromoted(why),
     }
 }
 
@@ -207,9 +218,16 @@ fn change(f: &Formation<'_>, change: impl Fn(&Etcd, IpAddr) -> Result<(), String
     change(&Etcd::connect()?, way.etcd)
 }
 
-fn changed(result: Result<(), String>) -> Event {
+fn changed(f: &Formation<'_>, result: Result<(), String>) -> Event {
     match result {
         Ok(()) => Event::MembersChanged,
-        Err(why) => Event::ClusterHidden(format!("etcd says: {why}")),
+        Err(why) => lost(f, format!("etcd says: {why}")),
     }
+}
+
+/// The member through which the last look went does not do what it is asked: the next look begins anew, and is through
+/// whoever answers.
+pub fn lost(f: &Formation<'_>, why: String) -> Event {
+    f.memory.way.set(None);
+    Event::ClusterHidden(why)
 }

@@ -3,6 +3,7 @@
 use super::api::Api;
 use super::{Formation, records};
 use nodeimg_contract::fault::{Code, Fault};
+use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
 use nodeimg_contract::status::milestone;
 use nodeimg_init_core::formation::{Event, NodeSeen};
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 /// A control plane needs two minutes on an emulated CPU.
 const API_DEADLINE: Duration = Duration::from_secs(300);
 const NODE_DEADLINE: Duration = Duration::from_secs(240);
-/// A refused connection costs nothing; a `/readyz` runs some fifty checks in the API server.
 /// One try of the wait; the first of a boot lasts as long as a good start may.
 const API_PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PATIENCE: Duration = Duration::from_secs(45);
+/// One try of the wait for the Node to be Ready.
+const NODE_PATIENCE: Duration = Duration::from_secs(10);
+/// A refused connection costs nothing; a `/readyz` runs some fifty checks in the API server.
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ASK_PAUSE: Duration = Duration::from_millis(500);
@@ -67,31 +70,45 @@ pub fn await_api(f: &Formation<'_>) -> Result<Event, Fault> {
     Ok(Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD))))
 }
 
-/// Returns when the Node is Ready by the word of the kubelet that was started at `opened`: after a power cut the object
-/// says for a while what it said before.
-pub fn await_ready(f: &Formation<'_>, opened: Option<jiff::Timestamp>) -> Result<(), Fault> {
+/// Waits for a while until the Node is Ready by the word of the kubelet that was started at `opened`: after a power cut the
+/// object says for a while what it said before. If it is not, time has passed, and the machine looks around: an own API
+/// server that does not answer any more, or an endpoint that leads elsewhere, is its question. The wait's deadline runs on
+/// over several tries.
+pub fn await_ready(f: &Formation<'_>, opened: Option<jiff::Timestamp>) -> Event {
     let fault = Fault {
         code: Code::NodeNotReady,
         object: f.config.name.value.to_string(),
         cause: "the kubelet has not registered the node yet".into(),
         help: "look at /var/log/nodeimg/kubelet.log and \"kubectl describe node\"".into(),
     };
-    let wait = f.reporter.waiting("the node to be Ready", NODE_DEADLINE, fault.clone());
-    loop {
+    let mut kept = f.memory.node_wait.borrow_mut();
+    let wait = kept.get_or_insert_with(|| f.reporter.waiting("the node to be Ready", NODE_DEADLINE, fault));
+    let begun = Instant::now();
+    let mut answered = false;
+    while begun.elapsed() < NODE_PATIENCE {
         // A worker's credentials change while it waits.
-        match Api::of(f).and_then(|api| condition(f, &api)) {
-            Ok(Condition { ready: true, heartbeat, .. }) if is_fresh(heartbeat, opened) => break,
+        let seen = Api::of(f).and_then(|api| condition(f, &api));
+        answered = seen.is_ok();
+        match seen {
+            Ok(Condition { ready: true, heartbeat, .. }) if is_fresh(heartbeat, opened) => {
+                *kept = None;
+                f.reporter.ready(true);
+                f.reporter.milestone(milestone::READY);
+                return Event::NodeReady;
+            }
             Ok(Condition { ready: true, .. }) => wait.cause("the kubelet has not reported since this boot"),
             Ok(Condition { message, .. }) => wait.cause(message),
             Err(e) => wait.cause(e.cause),
         }
         if !f.pause(ASK_PAUSE) {
-            return Err(fault);
+            break;
         }
     }
-    f.reporter.ready(true);
-    f.reporter.milestone(milestone::READY);
-    Ok(())
+    if answered || f.config.role.value != Role::ControlPlane {
+        return Event::Tick;
+    }
+    *kept = None;
+    Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD)))
 }
 
 /// Looks once whether the Node is Ready, and tells.

@@ -21,10 +21,16 @@ const TRIES: u32 = 3;
 const TRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Does one action, and says what came of it. An own API server that does not answer any more is waited for anew: why it
-/// does not is the machine's question.
+/// does not is the machine's question. A member through which a joining node looked, and which does not answer any more, is
+/// given up: the next look finds another.
 pub fn perform(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
+    if let (Some(_), Action::WriteClusterRecord(_)) = (f.memory.way.get(), action) {
+        return match do_it(f, action) {
+            Err(fault) if fault.code == Code::ApiNotReady => Ok(look::lost(f, fault.cause)),
+            done => done,
+        };
+    }
     let asks_own_api = matches!(f.config.role.value, Role::ControlPlane | Role::Etcd)
-        && f.memory.way.get().is_none()
         && matches!(action, Action::ReadClusterRecord | Action::HoldLease | Action::WriteClusterRecord(_));
     if !asks_own_api {
         return do_it(f, action);
@@ -92,6 +98,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
         Action::CloseGate => {
             f.host.stop_kubelet();
             f.reporter.ready(false);
+            f.memory.node_wait.replace(None);
             Event::GateClosed
         }
         Action::StartAfresh(why) => return start_afresh(f, *why),
@@ -132,9 +139,11 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             Event::SuperAdminRemoved
         }
         Action::AwaitNode => {
-            nodes::await_ready(f, f.memory.opened.get())?;
-            guest::keep_certificate(f)?;
-            Event::NodeReady
+            let event = nodes::await_ready(f, f.memory.opened.get());
+            if event == Event::NodeReady {
+                guest::keep_certificate(f)?;
+            }
+            event
         }
         Action::RenderKubelet => {
             guest::render_kubelet(f)?;

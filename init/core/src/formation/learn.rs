@@ -38,7 +38,7 @@ impl State {
                 run.answers = None;
             }
             (Event::MembersChanged | Event::Promoted, _) => run.look = None,
-            (Event::NotPromoted, _) => run.not_promoted = true,
+            (Event::NotPromoted(why), _) => run.not_promoted = Some(why),
             (Event::Rendered, _) => {
                 run.rendered = true;
                 run.rendered_members = match &run.look {
@@ -99,7 +99,7 @@ impl State {
                 // Whatever a wait waits for is looked at anew.
                 run.answers = None;
                 run.look = None;
-                run.not_promoted = false;
+                run.not_promoted = None;
                 run.api_late = false;
                 run.lease = Lease::Unknown;
                 run.cluster = None;

@@ -66,8 +66,8 @@ pub enum Event {
     MembersChanged,
     /// This node's member is a voter.
     Promoted,
-    /// etcd does not promote it yet.
-    NotPromoted,
+    /// etcd does not promote it yet: what it says.
+    NotPromoted(String),
     /// Certificates, kubeconfigs and manifests are written and synced.
     Rendered,
     /// etcd's manifest says `existing`, synced.
@@ -237,8 +237,8 @@ pub(super) struct Run {
     /// Of the same round.
     pub endpoint: Endpoint,
     pub look: Option<Look>,
-    /// The last try to become a voter failed.
-    pub not_promoted: bool,
+    /// The last try to become a voter failed: why.
+    pub not_promoted: Option<String>,
     pub rendered: bool,
     /// etcd's list (ids), as it went into the manifest of a joining member.
     pub rendered_members: Option<Vec<u64>>,

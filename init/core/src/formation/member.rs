@@ -317,8 +317,10 @@ impl Member<'_> {
                 // etcd compares the manifest's list with the cluster's at its first start: with an old one it never
                 // starts, and a member that may have begun is not begun again.
                 None if member.name.is_empty() && self.has_old_list(view) => Action::RemoveMember(member.id),
-                None if self.run.not_promoted => Action::Wait(Wait::Promotion),
-                None => Action::Promote,
+                None => match &self.run.not_promoted {
+                    Some(why) => Action::Wait(Wait::Promotion(why.clone())),
+                    None => Action::Promote,
+                },
             },
             Membership::Voter => match rendered() {
                 Some(action) => action,

@@ -11,6 +11,7 @@ use super::rules::Rules;
 use super::wait::Wait;
 use super::{ClusterRecord, Refusal, Seeded};
 use nodeimg_contract::birth::{BirthId, Incarnation};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ pub struct EtcdMember {
     pub learner: bool,
     /// It answered etcd's status call just now.
     pub healthy: bool,
+}
+
+impl EtcdMember {
+    /// Its name; one that never published a name goes by its address.
+    pub fn who(&self) -> String {
+        if self.name.is_empty() { self.address.to_string() } else { self.name.clone() }
+    }
 }
 
 /// What the API knows of the Node object of this name.
@@ -61,6 +69,8 @@ pub struct ClusterView {
     pub adopted: Option<BirthId>,
     /// etcd's members, read through its quorum.
     pub members: Vec<EtcdMember>,
+    /// Why a member does not count as healthy, by id; for people.
+    pub ailments: BTreeMap<u64, String>,
     /// The Node object of this node's name.
     pub node: NodeSeen,
     /// For how long every healthy voter's nodeinit has watched and had no contact with the incarnation that the ConfigMap
@@ -123,6 +133,13 @@ pub fn membership(
     view: &ClusterView,
     rules: Rules,
 ) -> Result<Membership, Refusal> {
+    if let Some(record) = view.record.as_ref().filter(|r| r.birth() != birth) {
+        return Err(Refusal::another_birth(record.birth(), birth));
+    }
+    // Before anything is written: an image that does not fit leaves no trace in the cluster.
+    if let Some(version) = &view.skew {
+        return Err(Refusal::VersionSkew(version.clone()));
+    }
     let Some(record) = &view.record else {
         return Ok(match &view.adopted {
             // Else this cluster has a birth, and its first control plane is about to write it down.
@@ -132,12 +149,6 @@ pub fn membership(
             _ => Membership::Wait(Wait::ClusterRecord),
         });
     };
-    if record.birth() != birth {
-        return Err(Refusal::another_birth(record.birth(), birth));
-    }
-    if let Some(version) = &view.skew {
-        return Err(Refusal::VersionSkew(version.clone()));
-    }
     let line = record.members().get(&seeded.name);
     let claimed = line.is_some_and(|l| l.incarnation == *incarnation);
     let bound = line.and_then(|l| l.member);
@@ -175,11 +186,14 @@ pub fn membership(
         if rules.removal_is_careful && may_remove(view, learner, view.learner, rules).is_ok() {
             return Ok(Membership::Remove(learner.id));
         }
-        let who = if learner.name.is_empty() { learner.address.to_string() } else { learner.name.clone() };
-        return Ok(Membership::Wait(Wait::Learner(who)));
+        return Ok(Membership::Wait(Wait::Learner(learner.who())));
     }
     if let Some(sick) = view.members.iter().find(|m| !m.healthy) {
-        return Ok(Membership::Wait(Wait::Cluster(format!("etcd member {} is not healthy", sick.name))));
+        let why = view.ailments.get(&sick.id).cloned().unwrap_or_else(|| "it does not answer".into());
+        // One that never published its name has the one that the record has at its address.
+        let known = record.members().iter().find(|(_, m)| m.address == sick.address && sick.name.is_empty());
+        let who = known.map_or_else(|| sick.who(), |(name, _)| name.clone());
+        return Ok(Membership::Wait(Wait::SickMember { who, why }));
     }
     Ok(Membership::AddLearner)
 }
@@ -196,7 +210,7 @@ fn may_remove(view: &ClusterView, stale: &EtcdMember, silence: Silence, rules: R
         return Err("etcd reaches it".into());
     }
     if let Some(sick) = view.members.iter().find(|m| m.id != stale.id && !m.learner && !m.healthy) {
-        return Err(format!("another member, {}, is not healthy", sick.name));
+        return Err(format!("another member, {}, is not healthy", sick.who()));
     }
     if silence.quiet < QUIET {
         return Err(format!(

@@ -21,12 +21,19 @@ pub enum Wait {
     ClusterRecord,
     /// etcd takes one learner at a time.
     Learner(String),
+    /// A member of etcd is not well: nobody is added beside it.
+    SickMember {
+        /// Its name, or its address where nobody knows one.
+        who: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The Node object of this name is still Ready.
     NodeStillReady,
     /// A stale member must not be removed yet.
     StaleMember(String),
-    /// This node's etcd has not caught up with the leader.
-    Promotion,
+    /// etcd does not make this node's member a voter yet: what it says.
+    Promotion(String),
     /// Another node does what is done once for the cluster.
     Lease(String),
     /// The majority of the birth's etcd disks is gone.
@@ -38,9 +45,9 @@ impl Wait {
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(match self {
             Wait::Peers(_) | Wait::Promises(_) | Wait::Participant(_) | Wait::Cluster(_) => 300,
-            Wait::ClusterRecord | Wait::Learner(_) | Wait::Promotion | Wait::Lease(_) => 600,
+            Wait::ClusterRecord | Wait::Learner(_) | Wait::Promotion(_) | Wait::Lease(_) => 600,
             Wait::NodeStillReady => 120,
-            Wait::StaleMember(_) => 180,
+            Wait::StaleMember(_) | Wait::SickMember { .. } => 180,
             Wait::Quorum(_) | Wait::Outside(_) => 30,
         })
     }
@@ -48,13 +55,20 @@ impl Wait {
     /// When to ask again.
     pub fn pause(&self) -> Duration {
         match self {
-            Wait::Promises(_) | Wait::Promotion => Duration::from_millis(200),
+            Wait::Promises(_) | Wait::Promotion(_) => Duration::from_millis(200),
             Wait::Peers(_) | Wait::Participant(_) | Wait::Cluster(_) | Wait::ClusterRecord => {
                 Duration::from_millis(500)
             }
-            Wait::Learner(_) | Wait::Lease(_) | Wait::Outside(_) => Duration::from_secs(1),
+            Wait::Learner(_) | Wait::SickMember { .. } | Wait::Lease(_) | Wait::Outside(_) => {
+                Duration::from_secs(1)
+            }
             Wait::NodeStillReady | Wait::StaleMember(_) | Wait::Quorum(_) => Duration::from_secs(5),
         }
+    }
+
+    fn blocked(&self, object: &str) -> Fault {
+        let cause = format!("this node still waits for {self}");
+        Fault { code: Code::JoinBlocked, object: object.into(), cause, help: String::new() }
     }
 
     /// The fault of a wait that lasts.
@@ -78,11 +92,18 @@ impl Wait {
                  \"nodeinit recover\" on one that has data, and this node joins it; if nothing of it is to be kept, wipe \
                  them, and this node",
             ),
-            Wait::Learner(_) | Wait::NodeStillReady | Wait::Promotion => (
+            Wait::Learner(_) | Wait::NodeStillReady | Wait::Promotion(_) => (
                 Code::JoinBlocked,
                 "the cluster",
                 "wait for the node that is named; look at \"etcdctl member list\" and \"kubectl get nodes\"",
             ),
+            Wait::SickMember { who, .. } => {
+                let help = format!(
+                    "power {who} on, or look at its console; if it does not come back, remove it from a healthy control \
+                     plane: \"nodeinit remove-member {who}\""
+                );
+                return Fault { help, ..self.blocked("etcd's member list") };
+            }
             Wait::StaleMember(_) => (
                 Code::StaleMember,
                 "etcd's member list",
@@ -123,7 +144,8 @@ impl std::fmt::Display for Wait {
                 f.write_str("the Node object of this name to be NotReady: somebody runs under it")
             }
             Wait::StaleMember(why) => write!(f, "leave to remove this node's old member: {why}"),
-            Wait::Promotion => f.write_str("etcd to take this node as a voter"),
+            Wait::Promotion(why) => write!(f, "etcd to take this node as a voter ({why})"),
+            Wait::SickMember { who, why } => write!(f, "etcd's member {who} to be healthy ({why})"),
             Wait::Lease(holder) => write!(f, "{holder}, which sets up the cluster"),
             Wait::Quorum(names) => {
                 write!(f, "the majority of etcd: the disks of {} are gone", names.join(", "))

@@ -300,6 +300,7 @@ fn view(birth: &Birth, own: Option<(usize, Option<u64>)>, members: Vec<EtcdMembe
         adopted: None,
         record: Some(ClusterRecord::from_json(json.as_bytes()).expect("a record")),
         members,
+        ailments: BTreeMap::new(),
         node: NodeSeen::Absent,
         quiet: QUIET,
         answers_at_stale_address: false,
@@ -365,6 +366,19 @@ fn a_joiner_removes_claims_adds_binds_and_only_then_starts() {
     let ready = ClusterView { node: NodeSeen::Ready, ..view(&x, Some((9, None)), others()) };
     assert_eq!(looks(ready), Action::Wait(Wait::NodeStillReady));
     assert_eq!(looks(view(&x, Some((1, None)), others())), Action::AddLearner);
+    let sick = |name: &str, at: usize| {
+        let (name, address) = (name.to_owned(), address(at));
+        let sick = EtcdMember { name, address, ..member(2, 1, false, false) };
+        let members = vec![sick, member(3, 2, false, true)];
+        let ailments = BTreeMap::from([(2, "alarm NOSPACE".to_owned())]);
+        looks(ClusterView { ailments, ..view(&x, Some((1, None)), members) })
+    };
+    for (name, at, who) in [("cp2", 1, "cp2"), ("", 1, "cp2"), ("", 7, "192.0.2.17")] {
+        let Action::Wait(wait) = sick(name, at) else { panic!("nobody is added beside a sick member") };
+        assert_eq!(wait, Wait::SickMember { who: who.into(), why: "alarm NOSPACE".into() });
+        assert!(wait.fault().help.contains(&format!("nodeinit remove-member {who}")));
+        assert!(wait.fault().cause.contains("NOSPACE"));
+    }
     let bind = looks(view(&x, Some((1, None)), with(member(7, 0, true, false))));
     assert!(matches!(bind, Action::WriteClusterRecord(r) if r.members()["cp1"].member == Some(7)));
     let bound = || view(&x, Some((1, Some(7))), with(member(7, 0, true, false)));
@@ -390,6 +404,10 @@ fn a_joiner_removes_claims_adds_binds_and_only_then_starts() {
     node.hear(Event::ClusterSeen(Box::new(view(&x, Some((1, Some(7))), with(member(7, 0, false, true))))));
     node.write();
     assert_eq!(node.action, Action::AwaitApi);
+    removed.hear(Event::NotPromoted("it is behind".into()));
+    assert_eq!(removed.action, Action::Wait(Wait::Promotion("it is behind".into())));
+    removed.hear(Event::Tick);
+    removed.hear(Event::ClusterSeen(Box::new(bound())));
     removed.hear(Event::Promoted);
     removed.hear(Event::ClusterSeen(Box::new(view(&x, Some((1, Some(7))), others()))));
     removed.write();

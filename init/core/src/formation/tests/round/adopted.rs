@@ -16,6 +16,13 @@ fn it_is_named_only_where_the_seed_says_so() {
     let Ok(Membership::Claim(record)) = joins(true, &name) else { panic!("it is given its name") };
     assert_eq!(record.birth(), &name);
     assert_eq!(record.incarnation_of("cp1"), Some(&incarnation(1)));
+    let newer = ClusterView { skew: Some("it does not fit".into()), ..foreign.clone() };
+    let seeded = Seeded { adopt: true, permit: None, ..seeded(0) };
+    assert_eq!(
+        membership(&seeded, &name, &incarnation(1), false, &newer, Rules::ALL),
+        Err(Refusal::VersionSkew("it does not fit".into())),
+        "nothing is written to a cluster that this image does not fit"
+    );
     // What kubeadm did is not done again.
     assert!(ClusterStep::KUBEADM.iter().all(|step| record.has(step)));
     assert!(!record.has(&ClusterStep::Rbac));
