@@ -33,6 +33,7 @@ mod roles;
 mod silence;
 mod steps;
 mod tokens;
+mod versions;
 mod watch;
 mod ways_out;
 
@@ -175,7 +176,7 @@ impl Formation<'_> {
                 Action::Steady => self.steady(),
                 Action::Refuse(refusal) => shown.refuse(self, refusal),
                 Action::Wait(wait) => shown.wait(self, wait),
-                action if depends_on_others(&action) => self.attempt(&mut shown, &action),
+                action if self.depends_on_others(&action) => self.attempt(&mut shown, &action),
                 action => self.insist(|| perform::perform(self, &action)),
             };
             let Some(done) = done else { return };
@@ -242,6 +243,15 @@ impl Formation<'_> {
                 return None;
             }
             pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// Whether an action needs more than this node's own disks: that it fails may be for others to explain.
+    fn depends_on_others(&self, action: &Action) -> bool {
+        match action {
+            Action::RunSteps(_) | Action::RunNodeSteps | Action::RenderKubelet => true,
+            Action::OpenGate(_) => self.config.role.value == Role::Worker,
+            _ => false,
         }
     }
 
@@ -331,11 +341,6 @@ impl Shown {
         }
         f.pause(wait.pause()).then_some(Event::Tick)
     }
-}
-
-/// Whether an action needs more than this node's own disks: that it fails may be for others to explain.
-fn depends_on_others(action: &Action) -> bool {
-    matches!(action, Action::RunSteps(_) | Action::RunNodeSteps | Action::RenderKubelet)
 }
 
 fn now() -> Now {

@@ -52,7 +52,7 @@ pub use record::{BadRecord, GivingUp, NodeRecord, Record, RecordFile};
 pub use recovery::{Heard, NotLost, Voter, majority_is_lost};
 pub use refusal::Refusal;
 pub use rules::Rules;
-pub use standing::{Answer, Endpoint, Standing};
+pub use standing::{Answer, Endpoint, KUBERNETES, Standing};
 pub use wait::Wait;
 
 use crate::node_config::NodeConfig;

@@ -22,7 +22,7 @@ pub use join::{
 };
 pub use kubeconfig::{BadKubeconfig, Kubeconfig, with_server};
 pub use namespace::for_namespace;
-pub use skew::skew;
+pub use skew::{other_minor, skew};
 
 use crate::node_config::{NODEIMG_ROLE, NodeConfig, Taint};
 use nodeimg_contract::birth::Birth;

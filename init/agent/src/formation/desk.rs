@@ -11,7 +11,8 @@ use nodeimg_contract::birth::Incarnation;
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::peer::PORT;
-use nodeimg_init_core::formation::{Answer, ClusterRecord, Listed, Standing};
+use nodeimg_init_core::formation::{Answer, ClusterRecord, KUBERNETES, Listed, Standing};
+use nodeimg_init_core::kubeadm;
 use nodeimg_init_core::node_config::{NodeConfig, NodeName};
 use nodeimg_init_core::peer::{self, Asker, Contact, Hello};
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ struct Said {
     name: NodeName,
     role: Role,
     fields: BTreeMap<&'static str, String>,
+    /// Of its image.
+    kubernetes: String,
     complaints: Complaints,
     now: Mutex<Now>,
 }
@@ -68,8 +71,9 @@ impl Desk {
         let fields = config.seed_fields();
         let fixed = hello(config, image, &fields);
         let (name, role) = (config.name.value.clone(), config.role.value);
+        let kubernetes = image.kubernetes.clone();
         let complaints = Complaints::new(reporter.clone());
-        let said = Arc::new(Said { name, role, fields, complaints, now });
+        let said = Arc::new(Said { name, role, fields, kubernetes, complaints, now });
         let Some((identity, fixed)) = config.peer.as_ref().zip(fixed) else {
             return Ok(Self { client: None, said, _server: None });
         };
@@ -206,7 +210,9 @@ impl Desk {
         };
         match self.ask(&name, node.address) {
             Ok(hello) => {
-                let differs = hello.differs_from(&self.said.fields);
+                let mut differs = hello.differs_from(&self.said.fields);
+                let versions = kubeadm::other_minor(&hello.kubernetes, &self.said.kubernetes);
+                differs.extend(versions.map(|versions| format!("{KUBERNETES}{versions}")));
                 Answer::Said { standing: hello.standing, differs }
             }
             Err(e @ (PeerError::Refused | PeerError::Timeout | PeerError::Network(_))) => {

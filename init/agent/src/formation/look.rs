@@ -168,8 +168,7 @@ fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<Told, String> {
     };
     let node = nodes::seen(&api, f.config.name.value.as_str()).map_err(told)?;
     let answer = api.get("/version").map_err(told)?;
-    let version: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let version = version.get("gitVersion").and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+    let version = super::versions::told(&answer);
     Ok((record, adopted, node, version))
 }
 

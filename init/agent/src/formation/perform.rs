@@ -1,7 +1,8 @@
 //! Each action of the machine, done.
 
 use super::{
-    Formation, external, files, guest, lease, look, nodes, outside, phases, prepare, records, steps, watch,
+    Formation, external, files, guest, lease, look, nodes, outside, phases, prepare, records, steps,
+    versions, watch,
 };
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
@@ -87,6 +88,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             Event::EtcdSettled
         }
         Action::OpenGate(_) => {
+            versions::kubelet_fits(f)?;
             prepare::before_the_kubelet(f)?;
             guest::can_join_again(f)?;
             f.memory.opened.set(Some(crate::clock::system()));
@@ -146,6 +148,7 @@ fn do_it(f: &Formation<'_>, action: &Action) -> Result<Event, Fault> {
             event
         }
         Action::RenderKubelet => {
+            versions::kubelet_fits(f)?;
             guest::render_kubelet(f)?;
             Event::Rendered
         }

@@ -20,7 +20,7 @@
 use super::record::Record;
 use super::refusal::Refusal;
 use super::rules::Rules;
-use super::standing::{Answer, Endpoint, Standing};
+use super::standing::{Answer, Endpoint, KUBERNETES, Standing};
 use super::wait::Wait;
 use super::{Now, Seeded};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Method, Participant};
@@ -283,14 +283,17 @@ pub fn permit(seeded: &Seeded, now: Now) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A birth needs one mind: the seeds of all in the list who answered say the same.
+/// A birth needs one mind: the seeds of all in the list who answered say the same, and API servers are of one minor version.
 fn disagreement(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
     for (name, answer) in answers.iter().filter(|(name, _)| is_listed(seeded, name)) {
-        match answer {
-            Answer::Said { differs, .. } if !differs.is_empty() => {
-                return Err(Refusal::Disagree { name: name.clone(), fields: differs.clone() });
-            }
-            _ => {}
+        let Answer::Said { differs, .. } = answer else { continue };
+        let versions = differs.iter().find_map(|d| d.strip_prefix(KUBERNETES));
+        if let Some(versions) = versions.filter(|_| seeded.kind.has_api()) {
+            return Err(Refusal::PeerVersion { name: name.clone(), versions: versions.into() });
+        }
+        let fields: Vec<String> = differs.iter().filter(|d| !d.starts_with(KUBERNETES)).cloned().collect();
+        if !fields.is_empty() {
+            return Err(Refusal::Disagree { name: name.clone(), fields });
         }
     }
     Ok(())

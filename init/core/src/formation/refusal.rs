@@ -77,6 +77,14 @@ pub enum Refusal {
         /// Fields of the seed.
         fields: Vec<String>,
     },
+    /// Images that must not be born together.
+    #[error("{name} has Kubernetes {versions}: the nodes of one birth have one minor version")]
+    PeerVersion {
+        /// The peer.
+        name: String,
+        /// Both versions.
+        versions: String,
+    },
     /// One incarnation at two nodes.
     #[error("{one} and {other} run from copies of one disk")]
     Copy {
@@ -173,6 +181,11 @@ impl Refusal {
                 Code::StaleMember,
                 "etcd's member list",
                 "if another machine runs under this name, switch this one off; else wipe its state disk (nodeimg.disk), and it joins anew",
+            ),
+            Refusal::PeerVersion { .. } => (
+                Code::VersionSkew,
+                "the image",
+                "boot all nodes of the list from images of one Kubernetes version; nothing has begun",
             ),
             Refusal::VersionSkew(_) => (
                 Code::VersionSkew,

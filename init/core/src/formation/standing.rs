@@ -106,6 +106,9 @@ pub enum Endpoint {
     Ours(Result<BirthId, String>),
 }
 
+/// How the entry of [`Answer::Said`] about versions begins.
+pub const KUBERNETES: &str = "image.kubernetes ";
+
 /// What one peer said in one round of questions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
@@ -113,7 +116,8 @@ pub enum Answer {
     Said {
         /// Of its record.
         standing: Standing,
-        /// Fields of the seed in which it differs from this node.
+        /// Fields of the seed in which it differs from this node; and, after [`KUBERNETES`], the versions of images that
+        /// must not be born together.
         differs: Vec<String>,
     },
     /// Nothing came; why, for people.

@@ -26,6 +26,12 @@ pub fn skew(cluster: &str, image: &str, role: Role) -> Option<String> {
     }
 }
 
+/// Which versions two images have, if they must not be born together: the nodes of one birth have one minor version.
+pub fn other_minor(theirs: &str, own: &str) -> Option<String> {
+    let one = minor(theirs).is_some() && minor(theirs) == minor(own);
+    (!one).then(|| format!("{theirs}, this node {own}"))
+}
+
 fn minor(version: &str) -> Option<(u32, u32)> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -44,5 +50,8 @@ mod tests {
         assert!(skew("v1.36.3", "1.37.0", Role::Worker).is_some());
         assert!(skew("v1.36.3", "1.32.0", Role::Worker).is_some());
         assert!(skew("", "1.32.0", Role::Worker).is_some());
+        assert_eq!(other_minor("1.36.3", "1.36.0"), None);
+        assert_eq!(other_minor("1.34.1", "1.36.0").as_deref(), Some("1.34.1, this node 1.36.0"));
+        assert!(other_minor("", "").is_some(), "no version is like no other");
     }
 }

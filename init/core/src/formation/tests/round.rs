@@ -223,6 +223,13 @@ fn two_births_another_cluster_a_copy_and_other_seeds_are_refused_and_heal() {
     node.tick().hear(Event::PeersAnswered(BTreeMap::from([("cp2".into(), other)]), Endpoint::Nothing));
     assert!(matches!(&node.action, Action::Refuse(Refusal::Disagree { name, .. }) if name == "cp2"));
     assert_eq!(node.tick().action, Action::AskPeers);
+    let differs = vec![format!("{KUBERNETES}1.34.1, this node 1.36.3")];
+    let older = Answer::Said { standing: blank(2, None), differs };
+    node.hear(Event::PeersAnswered(BTreeMap::from([("cp2".into(), older)]), Endpoint::Nothing));
+    let Action::Refuse(refusal) = &node.action else { panic!("two minor versions are born together") };
+    assert_eq!(refusal.fault().code, nodeimg_contract::fault::Code::VersionSkew);
+    assert!(refusal.to_string().starts_with("cp2 has Kubernetes 1.34.1, this node 1.36.3"));
+    assert_eq!(node.tick().action, Action::AskPeers);
 }
 
 /// A node that has started the birth, whose gate is open and whose etcd has no leader.
