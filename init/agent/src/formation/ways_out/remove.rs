@@ -72,7 +72,7 @@ fn member_of<'a>(wanted: &str, members: &'a [Member], record: Option<&ClusterRec
     }
     let recorded = record.and_then(|r| r.members().get(wanted));
     let bound = recorded.and_then(|r| r.member).and_then(|id| members.iter().find(|m| m.id == id));
-    let by_name = || members.iter().find(|m| m.name == wanted);
+    let by_name = || members.iter().find(|m| m.name == wanted && !wanted.is_empty());
     let unnamed =
         || members.iter().find(|m| m.name.is_empty() && recorded.is_some_and(|r| r.address == m.address));
     let by_id = || members.iter().find(|m| format!("{:x}", m.id) == wanted.to_ascii_lowercase());
@@ -176,5 +176,6 @@ mod tests {
             (Some(0xab), Some(0xab), Some(0xab), None)
         );
         assert_eq!(member_of("ab", &members, None).map(|m| m.id), Some(0xab), "without a record");
+        assert_eq!(id(""), None, "no name is nobody's");
     }
 }

@@ -9,13 +9,13 @@ use super::super::api::Api;
 use super::super::book::Book;
 use super::super::etcd::Etcd;
 use super::super::phases::ADMIN;
-use super::super::records;
-use super::{Request, config, refused, remove};
+use super::super::{files, records};
+use super::{MAX_BYTES, Request, config, refused, remove};
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
 use nodeimg_init_core::etcd_gateway::Member;
-use nodeimg_init_core::formation::EtcdData;
+use nodeimg_init_core::formation::{EtcdData, Record};
 use nodeimg_init_core::kubeadm;
 use nodeimg_init_core::node_config::NodeConfig;
 use std::net::IpAddr;
@@ -91,14 +91,13 @@ fn told(what: &str, done: Result<bool, Fault>) -> String {
 /// Another member takes this one out; the last member stays, for there is nobody to ask. Why it must not go is the error.
 fn leave_etcd(config: &NodeConfig, others: &[IpAddr]) -> Result<String, String> {
     let own = config.address.ok_or("this node has no address")?;
-    let etcd = match Etcd::connect() {
-        Ok(etcd) => etcd,
-        // kubeadm has made no certificates: nothing was started, and nobody was asked to add this node.
-        Err(_) if records::etcd_data(Path::new(paths::ETCD)) == EtcdData::Absent => {
-            return Ok("this node has no etcd yet".into());
-        }
-        Err(why) => return Err(why),
-    };
+    let bytes = files::read(paths::RECORD, MAX_BYTES).map_err(|f| f.cause)?;
+    let record = bytes.and_then(|b| Record::from_bytes(&b).ok());
+    let is_blank = record.is_none_or(|r| r.cluster().is_none());
+    if is_blank && records::etcd_data(Path::new(paths::ETCD)) == EtcdData::Absent {
+        return Ok("this node has started and joined nothing".into());
+    }
+    let etcd = Etcd::connect()?;
     // A learner, or an etcd that never ran, does not say who the members are.
     let mut why = "nobody says who etcd's members are".to_owned();
     let list = std::iter::once(own).chain(others.iter().copied()).find_map(|a| match etcd.members(a) {
