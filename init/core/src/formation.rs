@@ -18,7 +18,7 @@
 //!   (`Member::open`); what does not fit ends in [`Refusal`]. A node whose disk is absent gets no [`Event::Disks`], and
 //!   one whose disks do not fit says that it cannot say ([`State::standing`]).
 //! - *No acknowledged write is lost*: data is given up only when etcd holds no entry beyond its birth's own
-//!   (`agreement::is_worth_nothing`, and again when etcd is stopped: [`Action::StartAfresh`]), and nothing is rendered, which
+//!   (`started::is_worth_nothing`, and again when etcd is stopped: [`Action::StartAfresh`]), and nothing is rendered, which
 //!   clears folders, over data (`Member::checked_record`).
 //! - *A living node is never evicted*: `membership::may_remove`.
 //! - *Nothing is born without leave*: whoever promises or starts a birth that nobody has started needs a valid permit
@@ -41,6 +41,7 @@ mod recovery;
 mod refusal;
 mod rules;
 mod standing;
+mod started;
 mod wait;
 
 pub use cluster_record::{BadClusterRecord, ClusterRecord, ClusterStep, RecordedMember};

@@ -18,6 +18,7 @@ pub mod etcd;
 pub mod machine;
 pub mod mutant;
 mod perform;
+mod plan;
 mod questions;
 pub mod random;
 pub mod schedule;

@@ -1,9 +1,10 @@
 //! One schedule: a seed and the adversary's blows. The same schedule always goes the same way; one that violates a
 //! property is made shorter by leaving blows out, and can be written down and run again.
 
-use crate::adversary::{self, Blow};
+use crate::adversary::Blow;
 use crate::diagram::Ways;
 use crate::mutant::Mutant;
+use crate::plan;
 use crate::random::Random;
 use crate::verdict::Outcome;
 use crate::world::{Setting, World};
@@ -32,7 +33,7 @@ impl Schedule {
         let most = if listed > 3 { 700 } else { 450 };
         let most = if random.chance(30) { most / 4 } else { most };
         let moments = 60 + random.below(most);
-        let blows = adversary::plan(&mut random, listed, moments);
+        let blows = plan::plan(&mut random, listed, moments);
         Self { setting: Setting { listed, method, loss, narrow, mutant }, seed, moments, blows }
     }
 

@@ -6,6 +6,7 @@ use super::membership::{ClusterView, Membership, membership};
 use super::once::{kept_by_etcd, once_per_cluster};
 use super::record::{BadRecord, RecordFile};
 use super::rules::Rules;
+use super::started;
 use super::wait::Wait;
 use super::{Action, EtcdData, Gate, GivingUp, Kind, NodeRecord, Now, Record, Refusal, Seeded, Standing};
 use nodeimg_contract::birth::{Birth, BirthId, Participant};
@@ -219,7 +220,7 @@ impl Member<'_> {
         if let Some(action) = self.hopeless(record, node, birth, answers)? {
             return Ok(action);
         }
-        if !agreement::has_company(birth, answers) {
+        if !started::has_company(birth, answers) {
             return Ok(Action::Wait(Wait::Cluster("nobody else of it answers".into())));
         }
         match &self.run.look {
@@ -244,16 +245,16 @@ impl Member<'_> {
     ) -> Result<Option<Action>, Refusal> {
         let empty = self.disks.etcd != EtcdData::Present;
         let holds_nothing = record.started().is_none() && self.disks.etcd == EtcdData::Absent;
-        if holds_nothing && !self.run.gate_open && agreement::is_superseded(birth, answers) {
+        if holds_nothing && !self.run.gate_open && started::is_superseded(birth, answers) {
             return Ok(Some(self.give_up(node, GivingUp::Worthless)));
         }
-        if agreement::is_worth_nothing(self.seeded, record, empty, answers, self.rules) {
+        if started::is_worth_nothing(self.seeded, record, empty, answers, self.rules) {
             return Ok(Some(self.give_up(node, GivingUp::Worthless)));
         }
-        if let Some(names) = agreement::lost_majority(record, answers) {
+        if let Some(names) = started::lost_majority(record, answers) {
             return Ok(Some(Action::Wait(Wait::Quorum(names))));
         }
-        match agreement::other_birth(birth, answers) {
+        match started::other_birth(birth, answers) {
             Some(other) => Err(Refusal::TwoBirths { one: self.seeded.name.clone(), other: other.clone() }),
             None => Ok(None),
         }
@@ -292,7 +293,7 @@ impl Member<'_> {
         };
         if never_started && view.record.as_ref().is_some_and(|r| r.birth() != birth) {
             let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
-            if agreement::is_superseded(birth, answers) {
+            if started::is_superseded(birth, answers) {
                 return Ok(self.give_up(node, GivingUp::Worthless));
             }
         }

@@ -1,0 +1,121 @@
+//! What a node that has started a birth, or goes to join one, makes of one round of answers: whether it has company, whether
+//! what it has is worth nothing, whether the majority is gone. Pure, and without memory, as the agreement is.
+
+use super::Seeded;
+use super::record::Record;
+use super::rules::Rules;
+use super::standing::{Answer, Standing};
+use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Participant};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether what this node started, or went to join, is worth nothing: its etcd holds no entry beyond the birth's own (the
+/// caller's `etcd_is_empty`), and every other listed node says that it holds nothing of that birth and never will under
+/// the incarnation that the birth names. Nothing was ever acknowledged that this node alone holds.
+///
+/// "Holds nothing" is: blank, of another birth, or on its way into this one without data. A joiner has no vote, so the
+/// last of these never takes a voter from a birth that lives. Whoever else answers (a member that is not in the list) must
+/// hold nothing of it either; and of a cluster that only such a node told of, nothing is given up at all: it may be off.
+pub fn is_worth_nothing(
+    seeded: &Seeded,
+    record: &Record,
+    etcd_is_empty: bool,
+    answers: &BTreeMap<String, Answer>,
+    rules: Rules,
+) -> bool {
+    let Some(own) = record.cluster() else { return false };
+    let participants = || record.started().into_iter().flat_map(Birth::participants);
+    let in_birth =
+        |name: &str, i: &Incarnation| participants().any(|p| p.name == name && p.incarnation == *i);
+    let holds_nothing = |name: &String| match answers.get(name) {
+        Some(Answer::Said { standing, .. }) => match standing {
+            Standing::Blank { incarnation, .. } => !in_birth(name, incarnation),
+            Standing::Started { birth, .. } => birth.id() != own,
+            Standing::Member { birth, .. } if *birth != own => true,
+            Standing::Member { incarnation, holds, .. } => !holds && !in_birth(name, incarnation),
+            Standing::CannotSay { .. } => false,
+        },
+        _ => false,
+    };
+    let names: BTreeSet<String> = seeded
+        .others()
+        .map(|n| n.name.clone())
+        .chain(participants().map(|p| p.name.clone()))
+        .filter(|n| *n != seeded.name)
+        .collect();
+    let held = answers.values().any(|a| matches!(a, Answer::Said { standing, .. } if standing.holds(&own)));
+    let has_served = record.joined().is_some();
+    let empty = etcd_is_empty && !has_served;
+    (empty || !rules.data_is_never_given_up)
+        && !held
+        && !record.joins_outside()
+        && !names.is_empty()
+        && names.iter().all(holds_nothing)
+}
+
+/// Another birth than this node's own that a peer belongs to.
+pub fn other_birth<'a>(own: &BirthId, answers: &'a BTreeMap<String, Answer>) -> Option<&'a String> {
+    answers.iter().find_map(|(name, answer)| match answer {
+        Answer::Said { standing, .. } => standing.cluster().filter(|b| b != own).map(|_| name),
+        _ => None,
+    })
+}
+
+/// Whether the cluster that a node without data was on its way into goes on under another birth (an operator's recovery):
+/// somebody has started another, and nobody who answers holds data of the own.
+pub fn is_superseded(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
+    let said = || {
+        answers.values().filter_map(|a| match a {
+            Answer::Said { standing, .. } => Some(standing),
+            _ => None,
+        })
+    };
+    let other = |s: &Standing| matches!(s, Standing::Started { birth, .. } if birth.id() != *own);
+    said().any(other) && !said().any(|s| s.holds(own))
+}
+
+/// Whether anybody says that it belongs to this birth.
+pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
+    answers
+        .values()
+        .any(|a| matches!(a, Answer::Said { standing, .. } if standing.cluster().as_ref() == Some(own)))
+}
+
+/// Participants of a started birth whose disks are gone, if they are so many that no majority is left: their nodes answer
+/// under another incarnation that holds nothing of the birth.
+pub fn lost_majority(record: &Record, answers: &BTreeMap<String, Answer>) -> Option<Vec<String>> {
+    let birth = record.started()?;
+    let is_gone = |p: &&Participant| match answers.get(&p.name) {
+        Some(Answer::Said {
+            standing: Standing::Blank { incarnation, .. } | Standing::Member { incarnation, holds: false, .. },
+            ..
+        }) => *incarnation != p.incarnation,
+        _ => false,
+    };
+    let gone: Vec<String> = birth.participants().iter().filter(is_gone).map(|p| p.name.clone()).collect();
+    (gone.len() >= birth.participants().len().div_ceil(2)).then_some(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodeimg_contract::birth::{Method, Permit};
+
+    #[test]
+    fn a_birth_is_superseded_only_when_nobody_holds_its_data() {
+        let permit = Permit { cluster: "c".into(), nonce: "n".into(), not_after: jiff::Timestamp::MAX };
+        let incarnation = |n: u8| Incarnation(format!("{n:032x}"));
+        let new = Birth::new(permit.clone(), Method::Recover, Vec::new());
+        let own = Birth::new(permit, Method::Quorum, Vec::new());
+        let said = |standing| Answer::Said { standing, differs: Vec::new() };
+        let survivor = said(Standing::Started { incarnation: incarnation(1), birth: new });
+        let beside = |holds| Standing::Member { incarnation: incarnation(2), birth: own.id(), holds };
+        let answers =
+            |other| BTreeMap::from([("cp1".to_owned(), survivor.clone()), ("cp2".to_owned(), said(other))]);
+        assert!(is_superseded(&own.id(), &answers(beside(false))), "it is on its way too");
+        assert!(!is_superseded(&own.id(), &answers(beside(true))), "it holds data of the old birth");
+        let started = Standing::Started { incarnation: incarnation(2), birth: own.clone() };
+        assert!(!is_superseded(&own.id(), &answers(started)));
+        let alone = BTreeMap::from([("cp2".to_owned(), said(beside(false)))]);
+        assert!(!is_superseded(&own.id(), &alone), "nobody has another");
+    }
+}
