@@ -37,7 +37,7 @@ enum Command {
     },
     /// What the node is to be, with a source for every field.
     Explain,
-    /// The last lines of a service (containerd, kubelet, udevd) or of nodeinit itself.
+    /// The last lines of a service (containerd, kubelet, sshd, udevd) or of nodeinit itself.
     Logs {
         /// Which.
         #[arg(default_value = "nodeinit")]

@@ -25,6 +25,8 @@ pub fn a_node_is_reset() {
     for words in ["cp3", "is not healthy", "--force", "nothing was changed"] {
         assert!(refused.stderr.contains(words), "{words}: {}", refused.stderr);
     }
+    let cordoned = good(lab.kubectl("cp1", &["get", "node", "cp2", "-o", "jsonpath={.spec.unschedulable}"]));
+    assert_eq!(cordoned, "", "it keeps its pods");
     good(lab.node("cp3").power_on());
     good(lab.until_ready(&ALL, READY));
     one_cluster(&lab, &ALL);

@@ -37,11 +37,7 @@ impl Book {
     }
 
     /// Through an etcd member, whatever this node's role.
-    pub fn through_etcd(at: IpAddr) -> Result<Self, Fault> {
-        Self::in_etcd(at)
-    }
-
-    fn in_etcd(at: IpAddr) -> Result<Self, Fault> {
+    pub fn in_etcd(at: IpAddr) -> Result<Self, Fault> {
         Ok(Self::Etcd(Etcd::connect().map_err(|why| external::fault_at(at, why))?, at))
     }
 

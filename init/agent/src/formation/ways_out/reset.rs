@@ -29,17 +29,28 @@ pub fn reset(force: bool) -> Result<Vec<String>, Fault> {
     let mut said = Vec::new();
     let role = config.role.value;
     let others = remove::others(&config);
+    let given_up = |why: &str| {
+        format!(
+            "{why}; if this cluster is given up, say --force: whatever is left of it may end with this disk"
+        )
+    };
+    let has_etcd = matches!(role, Role::ControlPlane | Role::Etcd) && config.external_etcd.is_none();
+    // Asked before anything is done: a node that cannot be spared keeps its pods.
+    let place = match has_etcd.then(|| Place::of(&config, &others)) {
+        Some(Err(why)) if !force => return Err(refused(given_up(&why))),
+        place => place,
+    };
     if role == Role::ControlPlane {
         said.push(drain(&config));
     }
-    let has_etcd = matches!(role, Role::ControlPlane | Role::Etcd) && config.external_etcd.is_none();
-    if has_etcd {
-        said.push(match leave_etcd(&config, &others) {
-            Err(why) if force => format!("etcd's member stays: {why}"),
-            left => left.map_err(|why| {
-                refused(format!("{why}; if this cluster is given up, say --force: whatever is left of it may end with this disk"))
-            })?,
-        });
+    match place.map(|place| place.and_then(Place::leave)) {
+        None => {}
+        Some(Ok(left)) => said.push(left),
+        Some(Err(why)) if force => said.push(format!("etcd's member stays: {why}")),
+        Some(Err(why)) => {
+            let help = "its pods may have moved elsewhere, and it takes no new ones (kubectl uncordon); nothing else was changed";
+            return Err(Fault { help: help.into(), ..refused(given_up(&why)) });
+        }
     }
     // From here on the node is cleared, whatever happens.
     Request::Reset.write()?;
@@ -58,7 +69,7 @@ pub fn reset(force: bool) -> Result<Vec<String>, Fault> {
             said.push(format!("on a control plane: kubectl delete node {}", config.name.value));
         }
         Role::Etcd => {
-            let book = others.iter().find_map(|a| Book::through_etcd(*a).ok().filter(|b| b.read().is_ok()));
+            let book = others.iter().find_map(|a| Book::in_etcd(*a).ok().filter(|b| b.read().is_ok()));
             said.extend(
                 book.map(|b| forgotten(&config, &b, "etcd's record of its members without this node")),
             );
@@ -88,48 +99,69 @@ fn told(what: &str, done: Result<bool, Fault>) -> String {
     }
 }
 
-/// Another member takes this one out; the last member stays, for there is nobody to ask. Why it must not go is the error.
-fn leave_etcd(config: &NodeConfig, others: &[IpAddr]) -> Result<String, String> {
-    let own = config.address.ok_or("this node has no address")?;
-    let bytes = files::read(paths::RECORD, MAX_BYTES).map_err(|f| f.cause)?;
-    let record = bytes.and_then(|b| Record::from_bytes(&b).ok());
-    let is_blank = record.is_none_or(|r| r.cluster().is_none());
-    if is_blank && records::etcd_data(Path::new(paths::ETCD)) == EtcdData::Absent {
-        return Ok("this node has started and joined nothing".into());
-    }
-    let etcd = Etcd::connect()?;
-    // A learner, or an etcd that never ran, does not say who the members are.
-    let mut why = "nobody says who etcd's members are".to_owned();
-    let list = std::iter::once(own).chain(others.iter().copied()).find_map(|a| match etcd.members(a) {
-        Ok(list) => Some(list),
-        Err(e) => {
-            why = format!("etcd at {a} says: {e}");
-            None
+/// This node's place in etcd.
+enum Place {
+    /// There is nobody to ask, and nothing to leave; why.
+    None(&'static str),
+    /// A member, and the voters who can take it out.
+    Member { etcd: Etcd, id: u64, through: Vec<IpAddr> },
+}
+
+impl Place {
+    /// Looks, and changes nothing. Why etcd cannot spare this node is the error.
+    fn of(config: &NodeConfig, others: &[IpAddr]) -> Result<Self, String> {
+        let own = config.address.ok_or("this node has no address")?;
+        let bytes = files::read(paths::RECORD, MAX_BYTES).map_err(|f| f.cause)?;
+        let record = bytes.and_then(|b| Record::from_bytes(&b).ok());
+        let is_blank = record.is_none_or(|r| r.cluster().is_none());
+        if is_blank && records::etcd_data(Path::new(paths::ETCD)) == EtcdData::Absent {
+            return Ok(Place::None("this node has started and joined nothing"));
         }
-    });
-    let Some(list) = list else { return Err(why) };
-    let Some(member) = list.members.iter().find(|m| m.address == own) else {
-        return Ok("etcd does not list this node".into());
-    };
-    let voters: Vec<&Member> = list.members.iter().filter(|m| m.address != own && !m.learner).collect();
-    if voters.is_empty() {
-        return Ok("this is etcd's last member: its data goes with it".into());
-    }
-    if !member.learner
-        && let Some(sick) = voters.iter().find(|m| !remove::is_healthy(&etcd, m.address))
-    {
-        return Err(format!(
-            "another member, {} at {}, is not healthy: mend or remove it first",
-            sick.name, sick.address
-        ));
-    }
-    for voter in voters {
-        match etcd.remove(voter.address, member.id) {
-            Ok(()) => return Ok(format!("etcd's member {:x} is removed", member.id)),
-            Err(e) => why = format!("etcd at {} says: {e}", voter.address),
+        let etcd = Etcd::connect()?;
+        // A learner, or an etcd that never ran, does not say who the members are.
+        let mut why = "nobody says who etcd's members are".to_owned();
+        let list = std::iter::once(own).chain(others.iter().copied()).find_map(|a| match etcd.members(a) {
+            Ok(list) => Some(list),
+            Err(e) => {
+                why = format!("etcd at {a} says: {e}");
+                None
+            }
+        });
+        let Some(list) = list else { return Err(why) };
+        let Some(member) = list.members.iter().find(|m| m.address == own) else {
+            return Ok(Place::None("etcd does not list this node"));
+        };
+        let voters: Vec<&Member> = list.members.iter().filter(|m| m.address != own && !m.learner).collect();
+        if voters.is_empty() {
+            return Ok(Place::None("this is etcd's last member: its data goes with it"));
         }
+        if !member.learner
+            && let Some(sick) = voters.iter().find(|m| !remove::is_healthy(&etcd, m.address))
+        {
+            return Err(format!(
+                "another member, {} at {}, is not healthy: mend or remove it first",
+                sick.name, sick.address
+            ));
+        }
+        let through = voters.iter().map(|m| m.address).collect();
+        Ok(Place::Member { etcd, id: member.id, through })
     }
-    Err(why)
+
+    /// Another member takes this one out.
+    fn leave(self) -> Result<String, String> {
+        let (etcd, id, through) = match self {
+            Place::None(why) => return Ok(why.to_owned()),
+            Place::Member { etcd, id, through } => (etcd, id, through),
+        };
+        let mut why = String::new();
+        for voter in through {
+            match etcd.remove(voter, id) {
+                Ok(()) => return Ok(format!("etcd's member {id:x} is removed")),
+                Err(e) => why = format!("etcd at {voter} says: {e}"),
+            }
+        }
+        Err(why)
+    }
 }
 
 /// Pods go elsewhere, as far as they can.
