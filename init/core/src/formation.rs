@@ -50,7 +50,7 @@ pub use machine::{Action, EtcdData, EtcdStart, Event, Gate, Now, State, step};
 pub use membership::{ClusterView, EtcdMember, NodeSeen, QUIET, Silence};
 pub use place::Place;
 pub use record::{BadRecord, GivingUp, NodeRecord, Record, RecordFile};
-pub use recovery::{Heard, NotLost, Voter, majority_is_lost};
+pub use recovery::{Heard, NotLost, majority_is_lost};
 pub use refusal::Refusal;
 pub use rules::Rules;
 pub use standing::{Answer, Endpoint, KUBERNETES, Standing};
@@ -88,7 +88,7 @@ impl Kind {
     }
 }
 
-/// One line of the list of a birth.
+/// One line of the list of a birth, or of the voters of an etcd.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Listed {
     /// Node name.

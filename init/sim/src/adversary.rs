@@ -23,7 +23,7 @@
 use crate::machine::{EtcdDisk, Machine, StateDisk};
 use crate::world::{PERMIT, World, machines, name};
 use nodeimg_contract::birth::Method;
-use nodeimg_init_core::formation::{EtcdData, Event, Kind};
+use nodeimg_init_core::formation::{EtcdData, Event};
 use std::collections::BTreeSet;
 
 /// One thing that the adversary does. Machines by number: the listed, those that are added later, the worker.
@@ -264,7 +264,7 @@ impl World {
 
     /// Gives a machine the seed with the consent of today.
     pub(crate) fn reseed(&mut self, m: usize) {
-        if self.machines[m].seeded.kind == Kind::Worker {
+        if !self.machines[m].seeded.kind.has_etcd() {
             return;
         }
         let without: BTreeSet<String> = self.consent.iter().map(|s| name(*s)).collect();

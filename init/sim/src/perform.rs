@@ -7,7 +7,7 @@ use crate::machine::{Manifest, Progress, Unsynced};
 use crate::mutant::Mutant;
 use crate::world::{Violation, World, slot_of};
 use nodeimg_contract::birth::BirthId;
-use nodeimg_init_core::formation::{Action, ClusterRecord, EtcdData, EtcdStart, Event, GivingUp, Kind};
+use nodeimg_init_core::formation::{Action, ClusterRecord, EtcdData, EtcdStart, Event, GivingUp};
 
 /// Between two looks of a node that is steady, or whose gate stays shut.
 const LOOK: u64 = 10_000;
@@ -41,9 +41,10 @@ impl World {
             Action::StartAfresh(why) => self.start_afresh(m, why),
             Action::OpenGate(gate) => {
                 let machine = &self.machines[m];
-                let birth = match machine.seeded.kind {
-                    Kind::Worker => machine.state_disk.node.as_ref().and_then(|n| n.birth().cloned()),
-                    _ => machine.etcd_disk.record.as_ref().and_then(|r| r.cluster()),
+                let birth = if machine.seeded.kind.has_etcd() {
+                    machine.etcd_disk.record.as_ref().and_then(|r| r.cluster())
+                } else {
+                    machine.state_disk.node.as_ref().and_then(|n| n.birth().cloned())
                 };
                 if birth.as_ref() != Some(gate.birth()) {
                     self.violate(Violation::GateWithoutRecord);
@@ -132,16 +133,16 @@ impl World {
     }
 
     fn with_api(&mut self, m: usize, event: Event) {
-        let token = match self.machines[m].seeded.kind {
-            Kind::Worker => {
-                let birth = self.machines[m].state_disk.node.as_ref().and_then(|n| n.birth().cloned());
-                birth.map(|b| self.token(&b)).and_then(|t| self.through(m, t))
-            }
-            _ => self.own(m),
+        let is_guest = !self.machines[m].seeded.kind.has_etcd();
+        let token = if is_guest {
+            let birth = self.machines[m].state_disk.node.as_ref().and_then(|n| n.birth().cloned());
+            birth.map(|b| self.token(&b)).and_then(|t| self.through(m, t))
+        } else {
+            self.own(m)
         };
         match token {
             Some(_) => self.tell(m, event),
-            None if self.machines[m].seeded.kind == Kind::Worker => self.fails(m),
+            None if is_guest => self.fails(m),
             None => self.late(m),
         }
     }
@@ -337,7 +338,7 @@ impl World {
     }
 
     fn read_record(&mut self, m: usize) {
-        if self.machines[m].seeded.kind == Kind::Worker {
+        if !self.machines[m].seeded.kind.has_etcd() {
             // Through the endpoint: whoever it leads to.
             let there: Vec<usize> = (0..self.machines.len())
                 .filter(|v| self.machines[*v].running().is_some() && self.reaches(m, *v))

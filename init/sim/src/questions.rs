@@ -6,9 +6,9 @@
 //! again); questions of peers are.
 
 use crate::machine::{Machine, Progress};
-use crate::world::{Violation, World, name, slot_of};
+use crate::world::{Violation, World, address, name, slot_of};
 use nodeimg_contract::birth::BirthId;
-use nodeimg_init_core::formation::{Action, Answer, Endpoint, Event, Kind, Standing};
+use nodeimg_init_core::formation::{Action, Answer, Endpoint, Event, Listed, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a member's question counts (milliseconds).
@@ -34,8 +34,11 @@ impl World {
             match std::mem::replace(&mut self.machines[m].progress, Progress::Begun) {
                 Progress::Asking(slots, answers) => (slots, answers),
                 _ => {
-                    let others = self.machines[m].seeded.others();
-                    (others.filter_map(|l| slot_of(l.address)).collect(), BTreeMap::new())
+                    let others = self.machines[m].seeded.others().map(|l| l.address);
+                    let voters = self.remembered_voters(m).into_iter().map(|v| v.address);
+                    let slots: BTreeSet<usize> = others.chain(voters).filter_map(slot_of).collect();
+                    let own = self.machines[m].slot;
+                    (slots.into_iter().filter(|slot| *slot != own).collect(), BTreeMap::new())
                 }
             };
         if slots.is_empty() {
@@ -45,6 +48,13 @@ impl World {
         let answer = self.answer(m, slot);
         answers.insert(name(slot), answer);
         self.machines[m].progress = Progress::Asking(slots, answers);
+    }
+
+    /// As the own etcd knows them, with a quorum or without.
+    fn remembered_voters(&self, m: usize) -> Vec<Listed> {
+        let Some(data) = self.machines[m].running() else { return Vec::new() };
+        let voters = self.lists[data.members()].iter().filter(|l| !l.learner);
+        voters.map(|l| Listed { name: name(l.slot), address: address(l.slot) }).collect()
     }
 
     fn answer(&mut self, m: usize, slot: usize) -> Answer {
@@ -74,7 +84,8 @@ impl World {
         let said: BTreeSet<usize> = (0..self.setting.listed)
             .filter(|slot| matches!(answers.get(&name(*slot)), Some(Answer::Said { .. })))
             .collect();
-        self.tell(m, Event::PeersAnswered(answers, endpoint));
+        let voters = self.remembered_voters(m);
+        self.tell(m, Event::PeersAnswered { answers, endpoint, voters });
         let Some(Action::WriteRecord(record)) = &self.machines[m].action else { return };
         let Some(birth) = record.started().filter(|_| before.is_none()).map(|b| b.id()) else { return };
         let is_first = (0..self.machines.len()).all(|o| self.started(o).as_ref() != Some(&birth));
@@ -185,7 +196,7 @@ impl World {
         for from in 0..self.machines.len() {
             let machine = &self.machines[from];
             let is_due = machine.kubelet && machine.asks_at <= self.time && machine.state.is_some();
-            if !is_due || machine.seeded.kind == Kind::Worker {
+            if !is_due || !machine.seeded.kind.has_etcd() {
                 continue;
             }
             let standing = machine.standing.clone();

@@ -9,6 +9,7 @@ use crate::random::Random;
 use crate::verdict::Outcome;
 use crate::world::{Setting, World};
 use nodeimg_contract::birth::Method;
+use nodeimg_init_core::formation::Kind;
 
 /// What is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,8 @@ impl Schedule {
         let most = if random.chance(30) { most / 4 } else { most };
         let moments = 60 + random.below(most);
         let blows = plan::plan(&mut random, listed, moments);
-        Self { setting: Setting { listed, method, loss, narrow, mutant }, seed, moments, blows }
+        let guest = if random.chance(25) { Kind::Lb } else { Kind::Worker };
+        Self { setting: Setting { listed, method, loss, narrow, guest, mutant }, seed, moments, blows }
     }
 
     /// Runs it. `trace`: keep what happened, for people.
@@ -111,11 +113,12 @@ impl Schedule {
     pub fn to_text(&self) -> String {
         let s = &self.setting;
         let mut text = format!(
-            "formation-sim 2\nnodes {}\nmethod {}\nloss {}\nendpoint {}\nmutant {}\nseed {}\nmoments {}\n",
+            "formation-sim 3\nnodes {}\nmethod {}\nloss {}\nendpoint {}\nguest {}\nmutant {}\nseed {}\nmoments {}\n",
             s.listed,
             if s.method == Method::First { "first" } else { "quorum" },
             s.loss,
             if s.narrow { "listed" } else { "everybody" },
+            if s.guest == Kind::Lb { "lb" } else { "worker" },
             s.mutant.map_or("none", Mutant::name),
             self.seed,
             self.moments
@@ -129,7 +132,7 @@ impl Schedule {
     /// Reads [`Schedule::to_text`]; `None` if it is not one.
     pub fn from_text(text: &str) -> Option<Self> {
         let mut lines = text.lines().filter(|l| !l.trim().is_empty());
-        if lines.next()? != "formation-sim 2" {
+        if lines.next()? != "formation-sim 3" {
             return None;
         }
         let mut value = |key: &str| lines.next()?.strip_prefix(key).map(|v| v.trim().to_owned());
@@ -137,6 +140,7 @@ impl Schedule {
         let method = if value("method")? == "first" { Method::First } else { Method::Quorum };
         let loss = value("loss")?.parse().ok()?;
         let narrow = value("endpoint")? == "listed";
+        let guest = if value("guest")? == "lb" { Kind::Lb } else { Kind::Worker };
         let mutant = match value("mutant")?.as_str() {
             "none" => None,
             name => Some(Mutant::named(name)?),
@@ -149,6 +153,6 @@ impl Schedule {
                 Some((at.parse().ok()?, Blow::from_text(blow, listed)?))
             })
             .collect::<Option<Vec<_>>>()?;
-        Some(Self { setting: Setting { listed, method, loss, narrow, mutant }, seed, moments, blows })
+        Some(Self { setting: Setting { listed, method, loss, narrow, guest, mutant }, seed, moments, blows })
     }
 }

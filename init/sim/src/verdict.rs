@@ -4,7 +4,7 @@
 use crate::machine::Machine;
 use crate::world::{Violation, World};
 use nodeimg_contract::birth::{Birth, BirthId};
-use nodeimg_init_core::formation::{Action, Kind, Refusal, Wait};
+use nodeimg_init_core::formation::{Action, Refusal, Wait};
 
 /// How a schedule ended.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,8 +70,8 @@ impl World {
                     Refusal::Replaced => m.hurt || self.machines.iter().any(|c| c.clone),
                     Refusal::NoPermit => m.seeded.permit.is_none() && (hurt || lost),
                     Refusal::TwoBirths { .. } => self.has_two_births(),
-                    // A worker keeps to the birth that it met, even after all its disks are gone.
-                    Refusal::AnotherBirth { .. } => m.seeded.kind == Kind::Worker || self.has_two_births(),
+                    // A guest keeps to the birth that it met, even after all its disks are gone.
+                    Refusal::AnotherBirth { .. } => !m.seeded.kind.has_etcd() || self.has_two_births(),
                     _ => false,
                 },
                 Some(Action::Wait(wait)) => match wait {
@@ -145,7 +145,7 @@ impl World {
             m.etcd_disk.data.as_ref().is_some_and(|d| d.token == t && !d.log.is_empty())
         };
         let member = |m: &Machine, t: usize| {
-            m.seeded.kind != Kind::Worker && cluster_of(m).as_ref() == self.tokens.get(t)
+            m.seeded.kind.has_etcd() && cluster_of(m).as_ref() == self.tokens.get(t)
         };
         let lives = |t: &usize| self.ours().any(|m| of(m, *t) || member(m, *t));
         (0..self.tokens.len()).filter(lives).count() > 1

@@ -49,6 +49,8 @@ pub struct Setting {
     pub loss: usize,
     /// The endpoint's name leads to the listed nodes alone.
     pub narrow: bool,
+    /// What the last machine is, which has no etcd: a worker, or a load balancer.
+    pub guest: Kind,
     /// Which mistake is built in.
     pub mutant: Option<Mutant>,
 }
@@ -84,7 +86,8 @@ pub struct World {
     pub(crate) ways: Option<Ways>,
 }
 
-/// Machines but clones: the listed, one or (to grow from one to three) two that are added later, and a worker.
+/// Machines but clones: the listed, one or (to grow from one to three) two that are added later, and a
+/// guest (worker or load balancer).
 pub const fn machines(listed: usize) -> usize {
     listed + if listed == 1 { 3 } else { 2 }
 }
@@ -350,13 +353,13 @@ fn seeded(setting: &Setting, slot: usize) -> Seeded {
         nonce: "n".into(),
         not_after: jiff::Timestamp::from_second(START + PERMIT).unwrap_or(jiff::Timestamp::UNIX_EPOCH),
     };
-    let worker = slot + 1 == machines(setting.listed);
+    let guest = slot + 1 == machines(setting.listed);
     let list = (0..setting.listed).map(|s| ListedNode { name: name(s), address: address(s) }).collect();
     Seeded {
         name: name(slot),
         address: address(slot),
-        kind: if worker { Kind::Worker } else { Kind::StackedControlPlane },
-        listed: if worker { Vec::new() } else { list },
+        kind: if guest { setting.guest } else { Kind::StackedControlPlane },
+        listed: if guest { Vec::new() } else { list },
         permit: (slot < setting.listed).then_some(permit),
         method: setting.method,
         without: BTreeSet::new(),

@@ -64,7 +64,7 @@ impl Node {
             (name.to_owned(), Answer::Said { standing, differs: Vec::new() })
         };
         let answers: BTreeMap<_, _> = said.into_iter().map(answer).collect();
-        self.hear(Event::PeersAnswered(answers, Endpoint::Nothing));
+        self.hear(Event::PeersAnswered { answers, endpoint: Endpoint::Nothing, voters: Vec::new() });
     }
 }
 

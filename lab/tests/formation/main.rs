@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             ("clocks_ten_minutes_off_form_one_cluster", birth::clocks_differ),
             ("an_endpoint_that_leads_to_a_dead_address_first", birth::a_dead_address_first),
             ("two_wiped_wait_and_the_third_keeps_its_data", loss::two_wiped_wait),
+            ("three_of_five_are_lost_and_one_is_silent", loss::three_of_five_lost),
             ("all_wiped_are_another_cluster", loss::all_wiped),
             ("disks_absent_for_all_come_back_with_the_old_cluster", loss::disks_absent_for_all),
             ("a_blank_node_waits_for_absent_disks", loss::a_blank_node_among_absent_disks),

@@ -3,7 +3,7 @@
 use super::files;
 use super::https::{Https, Identity, Method};
 use nodeimg_init_core::etcd_gateway::{self as gateway, MemberList, Status};
-use nodeimg_init_core::formation::ClusterRecord;
+use nodeimg_init_core::formation::{ClusterRecord, Listed};
 use nodeimg_init_core::pki;
 use std::net::IpAddr;
 use std::path::Path;
@@ -50,10 +50,14 @@ impl Etcd {
         gateway::member_list(&body).map_err(|e| e.to_string())
     }
 
-    /// Every member as the one that is asked remembers them, quorum or not.
-    pub fn remembered_members(&self, address: IpAddr) -> Result<MemberList, String> {
+    /// Every voter as the one that is asked remembers them, quorum or not; one that never published a name goes by its
+    /// address.
+    pub fn remembered_voters(&self, address: IpAddr) -> Result<Vec<Listed>, String> {
         let body = self.ask(&gateway::client_url(address), gateway::MEMBER_LIST, gateway::OWN_LIST_BODY)?;
-        gateway::member_list(&body).map_err(|e| e.to_string())
+        let members = gateway::member_list(&body).map_err(|e| e.to_string())?.members;
+        let name = |m: &gateway::Member| if m.name.is_empty() { m.address.to_string() } else { m.name.clone() };
+        let voters = members.iter().filter(|m| !m.learner);
+        Ok(voters.map(|m| Listed { name: name(m), address: m.address }).collect())
     }
 
     /// One member's own state.

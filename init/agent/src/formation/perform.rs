@@ -1,5 +1,6 @@
 //! Each action of the machine, done.
 
+use super::etcd::Etcd;
 use super::{
     Formation, external, files, guest, lease, look, nodes, outside, phases, prepare, records, steps,
     versions, watch,
@@ -185,14 +186,24 @@ pub fn remember_node(f: &Formation<'_>, node: &RecordFile<NodeRecord>) {
 
 /// One round: peers, and what answers behind the endpoint, all at once.
 fn ask(f: &Formation<'_>) -> Event {
-    let (desk, others) = (&f.desk, others(f));
+    let voters = voters(f);
+    let (desk, mut others) = (&f.desk, others(f));
+    let is_new = |v: &&Listed| f.config.name.value.as_str() != v.name && !others.iter().any(|o| o.name == v.name);
+    let unlisted: Vec<Listed> = voters.iter().filter(is_new).cloned().collect();
+    others.extend(unlisted);
     std::thread::scope(|scope| {
         let peers = std::thread::Builder::new().spawn_scoped(scope, || desk.ask_all(&others));
         let endpoint = outside::ask(f);
         // Without a thread nobody has answered: the next round asks again.
         let answers = peers.ok().and_then(|asked| asked.join().ok()).unwrap_or_default();
-        Event::PeersAnswered(answers, endpoint)
+        Event::PeersAnswered { answers, endpoint, voters }
     })
+}
+
+/// Who votes, as the etcd of this node remembers it. Nobody knows while it does not run.
+fn voters(f: &Formation<'_>) -> Vec<Listed> {
+    let Some(own) = f.config.address.filter(|_| f.memory.opened.get().is_some()) else { return Vec::new() };
+    Etcd::connect().and_then(|etcd| etcd.remembered_voters(own)).unwrap_or_default()
 }
 
 /// The rest of the list of the birth.

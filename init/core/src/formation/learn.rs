@@ -29,8 +29,8 @@ impl State {
                 }
             }
             (Event::NodeRecordWritten(node), Some(disks)) => disks.node = RecordFile::Good(node),
-            (Event::PeersAnswered(answers, endpoint), _) => {
-                (run.answers, run.endpoint) = (Some(answers), endpoint);
+            (Event::PeersAnswered { answers, endpoint, voters }, _) => {
+                (run.answers, run.endpoint, run.voters) = (Some(answers), endpoint, voters);
             }
             (Event::ClusterSeen(view), _) => run.look = Some(Look::Seen(view)),
             (Event::ClusterHidden(why), _) => {

@@ -10,7 +10,7 @@ use super::record::RecordFile;
 use super::rules::Rules;
 use super::standing::{Answer, Endpoint};
 use super::wait::Wait;
-use super::{ClusterRecord, ClusterStep, GivingUp, NodeRecord, Record, Refusal, Seeded, Standing};
+use super::{ClusterRecord, ClusterStep, GivingUp, Listed, NodeRecord, Record, Refusal, Seeded, Standing};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,9 +55,16 @@ pub enum Event {
     RecordWritten(Record),
     /// The node record is written and synced.
     NodeRecordWritten(NodeRecord),
-    /// Every other listed node was asked, and whoever has asked this node of late as a member of a cluster, listed or not:
-    /// answers by name. And what answers behind the endpoint.
-    PeersAnswered(BTreeMap<String, Answer>, Endpoint),
+    /// One round of questions.
+    PeersAnswered {
+        /// By name: of every other listed node, of every other voter, and of whoever has asked this node of late as a
+        /// member of a cluster, listed or not.
+        answers: BTreeMap<String, Answer>,
+        /// What answers behind the endpoint.
+        endpoint: Endpoint,
+        /// Who votes, this node among them, as its own etcd remembers it; with a quorum or without. Empty: it does not run.
+        voters: Vec<Listed>,
+    },
     /// One look at the cluster.
     ClusterSeen(Box<ClusterView>),
     /// Nobody of the cluster lets this node look: why.
@@ -132,7 +139,7 @@ pub enum Action {
     WriteRecord(Record),
     /// Write the node record on the state partition, synced.
     WriteNodeRecord(NodeRecord),
-    /// Ask every other listed node and the endpoint, all at once; silence is an answer too.
+    /// Ask every other listed node, every other voter and the endpoint, all at once; silence is an answer too.
     AskPeers,
     /// Look at the cluster of this birth through its members.
     LookAtCluster(BirthId),
@@ -236,6 +243,8 @@ pub(super) struct Run {
     pub answers: Option<BTreeMap<String, Answer>>,
     /// Of the same round.
     pub endpoint: Endpoint,
+    /// Of the same round: etcd's voters, as it remembers them itself.
+    pub voters: Vec<Listed>,
     pub look: Option<Look>,
     /// The last try to become a voter failed: why.
     pub not_promoted: Option<String>,

@@ -213,10 +213,14 @@ impl Member<'_> {
     /// The gate is open and the API server is not ready: wait; after a while ask the others whether what this node started
     /// is worth anything, whether a majority can ever come back, and whether the cluster still has this node.
     fn late(&self, record: &Record, node: &NodeRecord, birth: &BirthId) -> Result<Action, Refusal> {
-        if !self.run.api_late || self.seeded.others().next().is_none() {
+        if !self.run.api_late {
             return Ok(Action::AwaitApi);
         }
         let Some(answers) = &self.run.answers else { return Ok(Action::AskPeers) };
+        let is_alone = self.run.voters.iter().all(|v| v.name == self.seeded.name);
+        if is_alone && self.seeded.others().next().is_none() {
+            return Ok(Action::AwaitApi);
+        }
         if let Some(action) = self.hopeless(record, node, birth, answers)? {
             return Ok(action);
         }
@@ -251,7 +255,7 @@ impl Member<'_> {
         if started::is_worth_nothing(self.seeded, record, empty, answers, self.rules) {
             return Ok(Some(self.give_up(node, GivingUp::Worthless)));
         }
-        if let Some(names) = started::lost_majority(record, answers) {
+        if let Some(names) = started::lost_majority(record, &self.run.voters, answers) {
             return Ok(Some(Action::Wait(Wait::Quorum(names))));
         }
         match started::other_birth(birth, answers) {

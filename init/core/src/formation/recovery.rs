@@ -1,20 +1,11 @@
 //! Whether a survivor may go on alone: what was heard of etcd's other voters decides, and, of those of whom nothing was
 //! heard, the operator's word.
 
+use super::Listed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 
-/// One of etcd's voters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Voter {
-    /// Its name; its address where it has none.
-    pub name: String,
-    /// etcd's.
-    pub address: IpAddr,
-}
-
-/// What was heard of it.
+/// What was heard of one of the voters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// Its etcd has a leader.
@@ -31,7 +22,7 @@ pub enum Heard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotLost {
     /// The cluster lives, through this voter.
-    Lives(Voter),
+    Lives(Listed),
     /// These have data, and are a majority together with this node.
     Enough(Vec<String>),
     /// Nothing was heard of these: they may live where this node does not reach them.
@@ -40,7 +31,7 @@ pub enum NotLost {
 
 /// Whether the majority is lost. `others`: every voter but this node; `lost`: names or addresses of which the operator says
 /// that their disks are gone for good.
-pub fn majority_is_lost(others: &BTreeMap<Voter, Heard>, lost: &BTreeSet<String>) -> Result<(), NotLost> {
+pub fn majority_is_lost(others: &BTreeMap<Listed, Heard>, lost: &BTreeSet<String>) -> Result<(), NotLost> {
     if let Some((voter, _)) = others.iter().find(|(_, heard)| **heard == Heard::Leader) {
         return Err(NotLost::Lives(voter.clone()));
     }
@@ -50,7 +41,7 @@ pub fn majority_is_lost(others: &BTreeMap<Voter, Heard>, lost: &BTreeSet<String>
     if !data.is_empty() && data.len().saturating_add(1) > voters / 2 {
         return Err(NotLost::Enough(data));
     }
-    let said = |v: &&Voter| lost.contains(&v.name) || lost.contains(&v.address.to_string());
+    let said = |v: &&Listed| lost.contains(&v.name) || lost.contains(&v.address.to_string());
     let silent: Vec<String> = names(Heard::Silence).filter(|v| !said(v)).map(|v| v.name.clone()).collect();
     if silent.is_empty() { Ok(()) } else { Err(NotLost::Silent(silent)) }
 }
@@ -82,9 +73,10 @@ impl fmt::Display for NotLost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
-    fn heard(all: &[(u8, Heard)]) -> BTreeMap<Voter, Heard> {
-        let voter = |n: u8| Voter { name: format!("cp{n}"), address: IpAddr::from([192, 0, 2, n]) };
+    fn heard(all: &[(u8, Heard)]) -> BTreeMap<Listed, Heard> {
+        let voter = |n: u8| Listed { name: format!("cp{n}"), address: IpAddr::from([192, 0, 2, n]) };
         all.iter().map(|(n, h)| (voter(*n), *h)).collect()
     }
 

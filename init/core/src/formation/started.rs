@@ -1,11 +1,11 @@
 //! What a node that has started a birth, or goes to join one, makes of one round of answers: whether it has company, whether
 //! what it has is worth nothing, whether the majority is gone. Pure, and without memory, as the agreement is.
 
-use super::Seeded;
+use super::{Listed, Seeded};
 use super::record::Record;
 use super::rules::Rules;
 use super::standing::{Answer, Standing};
-use nodeimg_contract::birth::{Birth, BirthId, Incarnation, Participant};
+use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether what this node started, or went to join, is worth nothing: its etcd holds no entry beyond the birth's own (the
@@ -80,19 +80,27 @@ pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
         .any(|a| matches!(a, Answer::Said { standing, .. } if standing.cluster().as_ref() == Some(own)))
 }
 
-/// Participants of a started birth whose disks are gone, if they are so many that no majority is left: their nodes answer
-/// under another incarnation that holds nothing of the birth.
-pub fn lost_majority(record: &Record, answers: &BTreeMap<String, Answer>) -> Option<Vec<String>> {
-    let birth = record.started()?;
-    let is_gone = |p: &&Participant| match answers.get(&p.name) {
+/// Voters whose disks are gone, if they are so many that no majority is left: their nodes answer, hold nothing, and are not
+/// about to start the birth as its participants. `voters`: as the own etcd remembers them, for members come and go after a
+/// birth; while it does not run nobody can tell.
+pub fn lost_majority(
+    record: &Record,
+    voters: &[Listed],
+    answers: &BTreeMap<String, Answer>,
+) -> Option<Vec<String>> {
+    let takes_part = |name: &str, i: &Incarnation| {
+        let mut participants = record.started().into_iter().flat_map(Birth::participants);
+        participants.any(|p| p.name == name && p.incarnation == *i)
+    };
+    let is_gone = |voter: &&Listed| match answers.get(&voter.name) {
         Some(Answer::Said {
             standing: Standing::Blank { incarnation, .. } | Standing::Member { incarnation, holds: false, .. },
             ..
-        }) => *incarnation != p.incarnation,
+        }) => !takes_part(&voter.name, incarnation),
         _ => false,
     };
-    let gone: Vec<String> = birth.participants().iter().filter(is_gone).map(|p| p.name.clone()).collect();
-    (gone.len() >= birth.participants().len().div_ceil(2)).then_some(gone)
+    let gone: Vec<String> = voters.iter().filter(is_gone).map(|v| v.name.clone()).collect();
+    (!gone.is_empty() && gone.len() >= voters.len().div_ceil(2)).then_some(gone)
 }
 
 #[cfg(test)]

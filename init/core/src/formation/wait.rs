@@ -59,10 +59,13 @@ impl Wait {
             Wait::Peers(_) | Wait::Participant(_) | Wait::Cluster(_) | Wait::ClusterRecord => {
                 Duration::from_millis(500)
             }
-            Wait::Learner(_) | Wait::SickMember { .. } | Wait::Lease(_) | Wait::Outside(_) => {
-                Duration::from_secs(1)
-            }
-            Wait::NodeStillReady | Wait::StaleMember(_) | Wait::Quorum(_) => Duration::from_secs(5),
+            Wait::Learner(_)
+            | Wait::SickMember { .. }
+            | Wait::Lease(_)
+            | Wait::Outside(_)
+            | Wait::NodeStillReady
+            | Wait::StaleMember(_) => Duration::from_secs(1),
+            Wait::Quorum(_) => Duration::from_secs(5),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::peer::Client;
 use nodeimg_contract::birth::{Birth, Permit};
 use nodeimg_contract::fault::Fault;
 use nodeimg_contract::paths;
-use nodeimg_init_core::formation::{EtcdData, Heard, Record, Standing, Voter, majority_is_lost};
+use nodeimg_init_core::formation::{EtcdData, Heard, Listed, Record, Standing, majority_is_lost};
 use nodeimg_init_core::node_config::{NodeConfig, NodeName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -59,7 +59,7 @@ pub fn recover(log: bool, lost: &[String]) -> Result<Vec<String>, Fault> {
 }
 
 /// Every other voter, and what was heard of it: etcd's word first, then nodeinit's.
-fn others(config: &NodeConfig, record: &Record, own: IpAddr) -> Result<BTreeMap<Voter, Heard>, Fault> {
+fn others(config: &NodeConfig, record: &Record, own: IpAddr) -> Result<BTreeMap<Listed, Heard>, Fault> {
     let etcd = Etcd::connect();
     let leads = |address| etcd.as_ref().is_ok_and(|e| e.status(address).is_ok_and(|s| s.leader != 0));
     if leads(own) {
@@ -86,23 +86,15 @@ fn others(config: &NodeConfig, record: &Record, own: IpAddr) -> Result<BTreeMap<
 }
 
 /// As this node's etcd remembers them. While that does not run: the birth's participants and the seed's list.
-fn voters(config: &NodeConfig, record: &Record, own: IpAddr, etcd: Option<&Etcd>) -> BTreeSet<Voter> {
-    let remembered = etcd.and_then(|e| e.remembered_members(own).ok());
-    let all: BTreeSet<Voter> = match remembered {
-        Some(list) => list
-            .members
-            .into_iter()
-            .filter(|m| !m.learner)
-            .map(|m| Voter {
-                name: if m.name.is_empty() { m.address.to_string() } else { m.name },
-                address: m.address,
-            })
-            .collect(),
+fn voters(config: &NodeConfig, record: &Record, own: IpAddr, etcd: Option<&Etcd>) -> BTreeSet<Listed> {
+    let remembered = etcd.and_then(|e| e.remembered_voters(own).ok());
+    let all: BTreeSet<Listed> = match remembered {
+        Some(list) => list.into_iter().collect(),
         None => {
             let born = record.started().into_iter().flat_map(Birth::participants);
-            let born = born.map(|p| Voter { name: p.name.clone(), address: p.address });
+            let born = born.map(|p| Listed { name: p.name.clone(), address: p.address });
             let listed = config.birth_list().iter();
-            let listed = listed.map(|n| Voter { name: n.name.to_string(), address: n.address });
+            let listed = listed.map(|n| Listed { name: n.name.to_string(), address: n.address });
             born.chain(listed).collect()
         }
     };

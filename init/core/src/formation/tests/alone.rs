@@ -39,6 +39,11 @@ fn now(wall: &str) -> Now {
 const IN_TIME: &str = "2026-01-01T00:00:00Z";
 const TOO_LATE: &str = "2031-01-01T00:00:00Z";
 
+/// A round in which nobody was asked.
+fn peers_answered() -> Event {
+    Event::PeersAnswered { answers: BTreeMap::new(), endpoint: Endpoint::Nothing, voters: Vec::new() }
+}
+
 /// Two disks, an etcd and a cluster that keep what was done to them; everything else is lost at a power cut.
 #[derive(Default, Clone)]
 struct World {
@@ -103,7 +108,7 @@ impl World {
                 self.births.insert(id);
                 Event::GateOpened
             }
-            Action::AskPeers => Event::PeersAnswered(BTreeMap::new(), Endpoint::Nothing),
+            Action::AskPeers => peers_answered(),
             Action::AwaitApi => Event::ApiReady,
             Action::ReadClusterRecord => Event::ClusterRecordRead(
                 self.cluster.as_deref().map(|b| ClusterRecord::from_json(b).expect("a record")),
@@ -220,14 +225,13 @@ fn a_blank_node_needs_a_permit_and_goes_on_when_it_gets_one() {
         (state, actions) = step(&state, event, now(IN_TIME));
     }
     assert_eq!(actions, [Action::Refuse(Refusal::NoPermit)]);
-    let nobody = || Event::PeersAnswered(BTreeMap::new(), Endpoint::Nothing);
     let (state, actions) = step(&state, Event::Reseeded(Box::new(seeded())), now(TOO_LATE));
     assert_eq!(actions, [Action::AskPeers]);
-    let (state, actions) = step(&state, nobody(), now(TOO_LATE));
+    let (state, actions) = step(&state, peers_answered(), now(TOO_LATE));
     assert!(matches!(actions[..], [Action::Refuse(Refusal::PermitExpired { .. })]));
     let (state, actions) = step(&state, Event::Tick, now(IN_TIME));
     assert_eq!(actions, [Action::AskPeers]);
-    let (_, actions) = step(&state, nobody(), now(IN_TIME));
+    let (_, actions) = step(&state, peers_answered(), now(IN_TIME));
     assert!(
         matches!(&actions[..], [Action::WriteRecord(r)] if r.promised().is_some() && r.started().is_none())
     );

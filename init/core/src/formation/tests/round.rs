@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod adopted;
 mod external;
+mod lost;
 mod outside;
 
 const NAMES: [&str; 3] = ["cp1", "cp2", "cp3"];
@@ -60,6 +61,11 @@ fn blank(i: usize, promised: Option<&Birth>) -> Standing {
     Standing::Blank { incarnation: incarnation(i), promised: promised.cloned() }
 }
 
+/// A round, of a node whose etcd remembers nobody.
+fn peers_answered(answers: BTreeMap<String, Answer>, endpoint: Endpoint) -> Event {
+    Event::PeersAnswered { answers, endpoint, voters: Vec::new() }
+}
+
 /// A round: who says what; the others are silent.
 fn heard(said: &[(usize, Standing)]) -> Event {
     let mut answers: BTreeMap<String, Answer> =
@@ -67,7 +73,7 @@ fn heard(said: &[(usize, Standing)]) -> Event {
     for (n, standing) in said {
         answers.insert(NAMES[*n].into(), Answer::Said { standing: standing.clone(), differs: Vec::new() });
     }
-    Event::PeersAnswered(answers, Endpoint::Nothing)
+    peers_answered(answers, Endpoint::Nothing)
 }
 
 struct Node {
@@ -220,12 +226,12 @@ fn two_births_another_cluster_a_copy_and_other_seeds_are_refused_and_heal() {
     ));
     let differs = vec!["nodeimg.controlPlanes".into()];
     let other = Answer::Said { standing: blank(2, None), differs };
-    node.tick().hear(Event::PeersAnswered(BTreeMap::from([("cp2".into(), other)]), Endpoint::Nothing));
+    node.tick().hear(peers_answered(BTreeMap::from([("cp2".into(), other)]), Endpoint::Nothing));
     assert!(matches!(&node.action, Action::Refuse(Refusal::Disagree { name, .. }) if name == "cp2"));
     assert_eq!(node.tick().action, Action::AskPeers);
     let differs = vec![format!("{KUBERNETES}1.34.1, this node 1.36.3")];
     let older = Answer::Said { standing: blank(2, None), differs };
-    node.hear(Event::PeersAnswered(BTreeMap::from([("cp2".into(), older)]), Endpoint::Nothing));
+    node.hear(peers_answered(BTreeMap::from([("cp2".into(), older)]), Endpoint::Nothing));
     let Action::Refuse(refusal) = &node.action else { panic!("two minor versions are born together") };
     assert_eq!(refusal.fault().code, nodeimg_contract::fault::Code::VersionSkew);
     assert!(refusal.to_string().starts_with("cp2 has Kubernetes 1.34.1, this node 1.36.3"));
@@ -246,38 +252,6 @@ fn lonely(etcd: EtcdData) -> Node {
     assert_eq!(node.action, Action::AwaitApi);
     node.hear(Event::ApiNotYet(etcd));
     node
-}
-
-#[test]
-fn what_holds_nothing_is_given_up_when_nobody_else_holds_anything() {
-    let x = birth(Method::Quorum, &[(0, 1), (1, 2), (2, 3)]).id();
-    let joiner = |i, holds| Standing::Member { incarnation: incarnation(i), birth: x.clone(), holds };
-    let cases = [
-        (EtcdData::Empty, blank(8, None), blank(9, None), true),
-        (EtcdData::Empty, blank(8, None), joiner(9, false), true),
-        (EtcdData::Empty, blank(8, None), joiner(9, true), false),
-        (EtcdData::Empty, blank(8, None), blank(3, None), false),
-        (EtcdData::Present, blank(8, None), blank(9, None), false),
-    ];
-    for (etcd, two, three, expected) in cases {
-        let mut node = lonely(etcd);
-        node.hear(heard(&[(1, two.clone()), (2, three.clone())]));
-        let noted =
-            matches!(&node.action, Action::WriteNodeRecord(n) if n.giving_up() == Some(GivingUp::Worthless));
-        assert_eq!(noted, expected, "{etcd:?} {two:?} {three:?}");
-        node.write();
-        assert_eq!(node.action == Action::StartAfresh(GivingUp::Worthless), expected);
-        if expected {
-            assert!(matches!(node.state.standing(), Standing::CannotSay { .. }));
-            // etcd has received something by the time it is stopped: nothing is given up.
-            node.hear(Event::ApiNotYet(EtcdData::Present));
-            node.write();
-            assert_eq!(node.action, Action::AskPeers);
-        }
-    }
-    let mut node = lonely(EtcdData::Present);
-    node.hear(heard(&[(1, blank(8, None)), (2, blank(9, None))]));
-    assert!(matches!(&node.action, Action::Wait(Wait::Quorum(who)) if who.len() == 2));
 }
 
 fn member(id: u64, n: usize, learner: bool, healthy: bool) -> EtcdMember {

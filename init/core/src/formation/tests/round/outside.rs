@@ -11,11 +11,11 @@ fn all_blank(x: Option<&Birth>) -> BTreeMap<String, Answer> {
 fn with_asker(mut answers: BTreeMap<String, Answer>, standing: Standing) -> Event {
     let asker = Answer::Said { standing, differs: vec!["nodeimg.controlPlanes".into()] };
     answers.insert("cp4".into(), asker);
-    Event::PeersAnswered(answers, Endpoint::Nothing)
+    peers_answered(answers, Endpoint::Nothing)
 }
 
 fn behind(endpoint: Endpoint, promised: Option<&Birth>) -> Event {
-    Event::PeersAnswered(all_blank(promised), endpoint)
+    peers_answered(all_blank(promised), endpoint)
 }
 
 fn joins(action: &Action, birth: &Birth) -> bool {
@@ -54,7 +54,7 @@ fn a_node_alone_in_its_list_asks_the_endpoint_as_well() {
     let alone = Seeded { listed: vec![Listed { name: "cp1".into(), address: address(0) }], ..seeded(0) };
     let mut node = Node::blank(alone);
     assert_eq!(node.action, Action::AskPeers);
-    node.hear(Event::PeersAnswered(BTreeMap::new(), Endpoint::Ours(Ok(old.id()))));
+    node.hear(peers_answered(BTreeMap::new(), Endpoint::Ours(Ok(old.id()))));
     assert!(joins(&node.action, &old), "{:?}", node.action);
 }
 
@@ -68,9 +68,9 @@ fn a_late_start_is_of_the_birth_behind_the_endpoint_or_none() {
     answers.insert("cp2".into(), Answer::Said { standing: started, differs: Vec::new() });
     let old = birth(Method::First, &[(0, 9)]);
     let mut other = Node { seeded: seeded(0), state: node.state.clone(), action: node.action.clone() };
-    other.hear(Event::PeersAnswered(answers.clone(), Endpoint::Ours(Ok(old.id()))));
+    other.hear(peers_answered(answers.clone(), Endpoint::Ours(Ok(old.id()))));
     assert!(matches!(other.action, Action::Refuse(Refusal::TwoBirths { .. })), "{:?}", other.action);
-    node.hear(Event::PeersAnswered(answers, Endpoint::Ours(Ok(x.id()))));
+    node.hear(peers_answered(answers, Endpoint::Ours(Ok(x.id()))));
     node.write();
     assert_eq!(node.started(), Some(x.id()));
 }
