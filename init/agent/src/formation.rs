@@ -34,6 +34,7 @@ mod silence;
 mod steps;
 mod tokens;
 mod versions;
+mod voters;
 mod watch;
 mod ways_out;
 

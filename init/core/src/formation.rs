@@ -59,6 +59,7 @@ pub use wait::Wait;
 use crate::node_config::NodeConfig;
 use nodeimg_contract::birth::{Method, Permit};
 use nodeimg_contract::image::Role;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -89,7 +90,7 @@ impl Kind {
 }
 
 /// One line of the list of a birth, or of the voters of an etcd.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Listed {
     /// Node name.
     pub name: String,

@@ -144,9 +144,8 @@ impl World {
         let of = |m: &Machine, t: usize| {
             m.etcd_disk.data.as_ref().is_some_and(|d| d.token == t && !d.log.is_empty())
         };
-        let member = |m: &Machine, t: usize| {
-            m.seeded.kind.has_etcd() && cluster_of(m).as_ref() == self.tokens.get(t)
-        };
+        let member =
+            |m: &Machine, t: usize| m.seeded.kind.has_etcd() && cluster_of(m).as_ref() == self.tokens.get(t);
         let lives = |t: &usize| self.ours().any(|m| of(m, *t) || member(m, *t));
         (0..self.tokens.len()).filter(lives).count() > 1
     }

@@ -110,7 +110,11 @@ impl Agreement {
         };
         let answers =
             std::mem::take(&mut node.heard).into_iter().map(|(n, s)| (name(n), answer(s))).collect();
-        let (_, actions) = step(&state, Event::PeersAnswered { answers, endpoint: Endpoint::Nothing, voters: Vec::new() }, now());
+        let (_, actions) = step(
+            &state,
+            Event::PeersAnswered { answers, endpoint: Endpoint::Nothing, voters: Vec::new() },
+            now(),
+        );
         if let [Action::WriteRecord(record)] = &actions[..] {
             node.decided = Some(record.clone());
         }

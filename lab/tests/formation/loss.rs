@@ -71,6 +71,9 @@ pub fn three_of_five_lost() {
     good(lab.power_on(&five[1..]));
     good(lab.until_ready(&five, READY * 3));
     write(&lab, "cp4", "of five");
+    let knows = ["grep", "-q", "cp2.*cp3.*cp4.*cp5", "/var/lib/nodeimg/voters.json"];
+    let all = || good(lab.node("cp1").exec(&knows, Duration::from_secs(20))).code == Some(0);
+    good(lab.until("cp1 to know of five voters", READY, all));
     good(lab.power_cut(&five));
     for name in ["cp2", "cp3", "cp4"] {
         good(lab.node(name).wipe_disk());
@@ -84,7 +87,11 @@ pub fn three_of_five_lost() {
     };
     let refused = recover(&[]);
     assert_eq!(refused.code, Some(1), "{} {}", refused.stdout, refused.stderr);
-    assert!(refused.stderr.contains("--lost cp5") && !refused.stderr.contains("--lost cp2"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("--lost cp5") && !refused.stderr.contains("--lost cp2"),
+        "{}",
+        refused.stderr
+    );
     let recovered = recover(&["--lost", "cp5"]);
     assert_eq!(recovered.code, Some(0), "{} {}", recovered.stdout, recovered.stderr);
     good(lab.until_ready(four, READY * 3));

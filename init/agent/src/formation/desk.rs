@@ -7,7 +7,7 @@
 
 use crate::peer::{Client, Complaints, PeerError, Question, Server};
 use crate::report::Reporter;
-use nodeimg_contract::birth::Incarnation;
+use nodeimg_contract::birth::{BirthId, Incarnation};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::{Role, RootManifest};
 use nodeimg_contract::peer::PORT;
@@ -147,9 +147,14 @@ impl Desk {
         Ok(hello)
     }
 
+    /// The cluster that this node says it belongs to.
+    pub fn cluster(&self) -> Option<BirthId> {
+        self.said.now().standing.cluster()
+    }
+
     /// Asks one node, and whether it says that it belongs to this node's cluster.
     pub fn is_ours(&self, name: &NodeName, address: IpAddr) -> bool {
-        let own = self.said.now().standing.cluster();
+        let own = self.cluster();
         let Ok(hello) = self.ask(name, address) else { return false };
         own.is_some() && hello.standing.cluster() == own
     }

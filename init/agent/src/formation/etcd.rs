@@ -50,14 +50,17 @@ impl Etcd {
         gateway::member_list(&body).map_err(|e| e.to_string())
     }
 
-    /// Every voter as the one that is asked remembers them, quorum or not; one that never published a name goes by its
-    /// address.
+    /// Every voter as the one that is asked remembers them, quorum or not, by name; one that never published
+    /// its name goes by its address.
     pub fn remembered_voters(&self, address: IpAddr) -> Result<Vec<Listed>, String> {
         let body = self.ask(&gateway::client_url(address), gateway::MEMBER_LIST, gateway::OWN_LIST_BODY)?;
         let members = gateway::member_list(&body).map_err(|e| e.to_string())?.members;
-        let name = |m: &gateway::Member| if m.name.is_empty() { m.address.to_string() } else { m.name.clone() };
+        let name =
+            |m: &gateway::Member| if m.name.is_empty() { m.address.to_string() } else { m.name.clone() };
         let voters = members.iter().filter(|m| !m.learner);
-        Ok(voters.map(|m| Listed { name: name(m), address: m.address }).collect())
+        let mut voters: Vec<_> = voters.map(|m| Listed { name: name(m), address: m.address }).collect();
+        voters.sort();
+        Ok(voters)
     }
 
     /// One member's own state.

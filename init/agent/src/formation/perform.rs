@@ -1,9 +1,8 @@
 //! Each action of the machine, done.
 
-use super::etcd::Etcd;
 use super::{
     Formation, external, files, guest, lease, look, nodes, outside, phases, prepare, records, steps,
-    versions, watch,
+    versions, voters, watch,
 };
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
@@ -188,7 +187,8 @@ pub fn remember_node(f: &Formation<'_>, node: &RecordFile<NodeRecord>) {
 fn ask(f: &Formation<'_>) -> Event {
     let voters = voters(f);
     let (desk, mut others) = (&f.desk, others(f));
-    let is_new = |v: &&Listed| f.config.name.value.as_str() != v.name && !others.iter().any(|o| o.name == v.name);
+    let is_new =
+        |v: &&Listed| f.config.name.value.as_str() != v.name && !others.iter().any(|o| o.name == v.name);
     let unlisted: Vec<Listed> = voters.iter().filter(is_new).cloned().collect();
     others.extend(unlisted);
     std::thread::scope(|scope| {
@@ -200,10 +200,10 @@ fn ask(f: &Formation<'_>) -> Event {
     })
 }
 
-/// Who votes, as the etcd of this node remembers it. Nobody knows while it does not run.
+/// Who votes in this node's etcd, once that was started.
 fn voters(f: &Formation<'_>) -> Vec<Listed> {
-    let Some(own) = f.config.address.filter(|_| f.memory.opened.get().is_some()) else { return Vec::new() };
-    Etcd::connect().and_then(|etcd| etcd.remembered_voters(own)).unwrap_or_default()
+    let own = f.config.address.filter(|_| f.memory.opened.get().is_some());
+    own.map(|own| voters::known(own, f.desk.cluster().as_ref())).unwrap_or_default()
 }
 
 /// The rest of the list of the birth.

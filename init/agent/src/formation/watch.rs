@@ -1,7 +1,7 @@
 //! What a node goes on doing behind its gate: it hears of its peers, and they of it; once it is steady, it looks at itself.
 
 use super::book::Book;
-use super::{Desk, Formation, certs, external, guest, nodes, perform, roles, tokens};
+use super::{Desk, Formation, certs, external, guest, nodes, perform, roles, tokens, voters};
 use nodeimg_init_core::formation::{Kind, Seeded};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::collections::BTreeMap;
@@ -76,6 +76,10 @@ fn hear(desk: &Desk, config: &NodeConfig, listed: &BTreeMap<String, IpAddr>) -> 
     let mut all = listed.clone();
     if let Ok(Some(record)) = Book::own(config).and_then(|book| book.read()) {
         desk.watches(&record);
+        if let Some(own) = config.address {
+            // A disk that takes nothing is told by the node itself.
+            let _ = voters::keep(own, record.birth());
+        }
         let own = config.name.value.as_str();
         let others = record.members().iter().filter(|(name, _)| *name != own);
         all.extend(others.map(|(name, member)| (name.clone(), member.address)));

@@ -62,7 +62,8 @@ pub enum Event {
         answers: BTreeMap<String, Answer>,
         /// What answers behind the endpoint.
         endpoint: Endpoint,
-        /// Who votes, this node among them, as its own etcd remembers it; with a quorum or without. Empty: it does not run.
+        /// Who votes, this node among them, as its own etcd says or said last; with a quorum or without. Empty: nobody
+        /// knows.
         voters: Vec<Listed>,
     },
     /// One look at the cluster.

@@ -1,10 +1,10 @@
 //! What a node that has started a birth, or goes to join one, makes of one round of answers: whether it has company, whether
 //! what it has is worth nothing, whether the majority is gone. Pure, and without memory, as the agreement is.
 
-use super::{Listed, Seeded};
 use super::record::Record;
 use super::rules::Rules;
 use super::standing::{Answer, Standing};
+use super::{Listed, Seeded};
 use nodeimg_contract::birth::{Birth, BirthId, Incarnation};
 use std::collections::{BTreeMap, BTreeSet};
 

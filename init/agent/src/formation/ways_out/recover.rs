@@ -1,7 +1,7 @@
 //! The majority of etcd's disks is gone for good: this node goes on alone with what it has, as a birth of its own.
 
 use super::super::etcd::Etcd;
-use super::super::{files, records};
+use super::super::{files, records, voters};
 use super::{MAX_BYTES, Request, config, refused, whole_log};
 use crate::peer::Client;
 use nodeimg_contract::birth::{Birth, Permit};
@@ -67,7 +67,7 @@ fn others(config: &NodeConfig, record: &Record, own: IpAddr) -> Result<BTreeMap<
     }
     let client = config.peer.as_ref().and_then(|identity| Client::new(identity, &config.name.value).ok());
     let mut heard = BTreeMap::new();
-    for voter in voters(config, record, own, etcd.as_ref().ok()) {
+    for voter in voters(config, record, own) {
         let says = || {
             let name: NodeName = voter.name.parse().ok()?;
             client.as_ref()?.ask(voter.address, &name).ok().map(|hello| hello.standing)
@@ -85,19 +85,15 @@ fn others(config: &NodeConfig, record: &Record, own: IpAddr) -> Result<BTreeMap<
     Ok(heard)
 }
 
-/// As this node's etcd remembers them. While that does not run: the birth's participants and the seed's list.
-fn voters(config: &NodeConfig, record: &Record, own: IpAddr, etcd: Option<&Etcd>) -> BTreeSet<Listed> {
-    let remembered = etcd.and_then(|e| e.remembered_voters(own).ok());
-    let all: BTreeSet<Listed> = match remembered {
-        Some(list) => list.into_iter().collect(),
-        None => {
-            let born = record.started().into_iter().flat_map(Birth::participants);
-            let born = born.map(|p| Listed { name: p.name.clone(), address: p.address });
-            let listed = config.birth_list().iter();
-            let listed = listed.map(|n| Listed { name: n.name.to_string(), address: n.address });
-            born.chain(listed).collect()
-        }
-    };
+/// As this node knows them; if it does not, the birth's participants and the seed's list.
+fn voters(config: &NodeConfig, record: &Record, own: IpAddr) -> BTreeSet<Listed> {
+    let mut all: BTreeSet<Listed> = voters::known(own, record.cluster().as_ref()).into_iter().collect();
+    if all.is_empty() {
+        let born = record.started().into_iter().flat_map(Birth::participants);
+        all.extend(born.map(|p| Listed { name: p.name.clone(), address: p.address }));
+        let listed = config.birth_list().iter();
+        all.extend(listed.map(|n| Listed { name: n.name.to_string(), address: n.address }));
+    }
     all.into_iter().filter(|v| v.address != own).collect()
 }
 

@@ -99,5 +99,9 @@ fn a_node_that_was_born_alone_misses_those_who_joined() {
     node.hear(Event::ApiNotYet(EtcdData::Present));
     let said = [("cp2", blank(8, None)), ("cp3", blank(9, None))];
     let node = with_voters(node, &NAMES, &said);
-    assert!(matches!(&node.action, Action::Wait(Wait::Quorum(who)) if who == &["cp2", "cp3"]), "{:?}", node.action);
+    assert!(
+        matches!(&node.action, Action::Wait(Wait::Quorum(who)) if who == &["cp2", "cp3"]),
+        "{:?}",
+        node.action
+    );
 }
