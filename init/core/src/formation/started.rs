@@ -81,8 +81,8 @@ pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
 }
 
 /// Voters whose disks are gone, if they are so many that no majority is left: their nodes answer, hold nothing, and are not
-/// about to start the birth as its participants. `voters`: as the own etcd remembers them, for members come and go after a
-/// birth; while it does not run nobody can tell.
+/// about to start the birth as its participants. `voters`: etcd's own list, for members come and go after a birth; empty for
+/// a node that has never seen one, which knows its birth's participants alone.
 pub fn lost_majority(
     record: &Record,
     voters: &[Listed],
@@ -99,6 +99,9 @@ pub fn lost_majority(
         }) => !takes_part(&voter.name, incarnation),
         _ => false,
     };
+    let born = || record.started().into_iter().flat_map(Birth::participants);
+    let born = || born().map(|p| Listed { name: p.name.clone(), address: p.address });
+    let voters = if voters.is_empty() { born().collect() } else { voters.to_vec() };
     let gone: Vec<String> = voters.iter().filter(is_gone).map(|v| v.name.clone()).collect();
     (!gone.is_empty() && gone.len() >= voters.len().div_ceil(2)).then_some(gone)
 }

@@ -66,8 +66,8 @@ fn a_majority_is_counted_among_the_voters_that_etcd_remembers() {
         (&["cp1", "cp2"], &["cp2"], true),
         // Two were replaced: whoever answers under the old names says nothing of this cluster's.
         (&["cp1", "cp4", "cp5"], &["cp2", "cp3"], false),
-        // etcd does not run: nobody can tell.
-        (&[], &["cp2", "cp3"], false),
+        // Nobody has seen a list yet: the birth's participants.
+        (&[], &["cp2", "cp3"], true),
     ];
     for (voters, wiped, expected) in lost {
         let said: Vec<_> = wiped.iter().map(|n| (*n, gone())).collect();
