@@ -26,7 +26,7 @@ use nodeimg_contract::birth::Method;
 use nodeimg_init_core::formation::{EtcdData, Event};
 use std::collections::BTreeSet;
 
-/// One thing that the adversary does. Machines by number: the listed, those that are added later, the worker.
+/// One thing that the adversary does. Machines by number: the listed, those that are added later, the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
     /// The power goes, and comes back after so many moments (0: not by itself).

@@ -49,7 +49,7 @@ impl Ways {
         }
     }
 
-    /// What so many schedules of three listed nodes, one added and a worker go through.
+    /// What so many schedules of three listed nodes, one added and a guest go through.
     pub fn of(schedules: u64) -> Self {
         let mut all = Ways::default();
         for seed in 1..=schedules {

@@ -1,5 +1,5 @@
 //! Formation under an adversary: the real machine (`nodeimg_init_core::formation::step`) on one, three or five listed nodes, those
-//! that are added later and a worker, in a simulated world: disks with synced and unsynced writes, an asynchronous lossy
+//! that are added later and a guest, in a simulated world: disks with synced and unsynced writes, an asynchronous lossy
 //! network, an abstract etcd and API, clocks, and an [`adversary`] whose docs say what is beyond protection.
 //!
 //! Takes a [`Schedule`], gives an [`Outcome`]. Pure: a schedule always goes the same way. Touches nothing.

@@ -83,7 +83,7 @@ impl World {
                     }
                     _ => hurt || lost,
                 },
-                // The worker has no name for an endpoint that leads nowhere: that is its driver's.
+                // The guest has no name for an endpoint that leads nowhere: that is its driver's.
                 _ => lost || hurt,
             };
             if !explained {

@@ -1,5 +1,6 @@
 //! What scenarios claim of a lab's nodes: their records, member lists, data, faults and waits.
 
+use crate::support::Seeds;
 use nodeimg_contract::fault::Code;
 use nodeimg_lab::{Lab, Machine, Members};
 use serde_json::Value;
@@ -10,6 +11,17 @@ use std::time::Duration;
 pub const READY: Duration = Duration::from_secs(300);
 pub const THREE: [(&str, &str); 3] = [("cp1", "10.77.0.11"), ("cp2", "10.77.0.12"), ("cp3", "10.77.0.13")];
 pub const ALL: [&str; 3] = ["cp1", "cp2", "cp3"];
+
+pub const FIVE: [&str; 5] = ["cp1", "cp2", "cp3", "cp4", "cp5"];
+
+/// A cluster that is born as cp1 alone; cp2 to cp5 have seeds to join it.
+pub fn one_and_four_added() -> Seeds {
+    let seeds = Seeds::new("lab", &THREE[..1]);
+    for n in 2..=5 {
+        seeds.add(&format!("cp{n}"), "control-plane", &format!("10.77.0.1{n}"));
+    }
+    seeds
+}
 
 pub fn good<T>(result: Result<T, nodeimg_lab::LabError>) -> T {
     result.unwrap_or_else(|e| panic!("{e}"))

@@ -39,11 +39,7 @@ pub fn a_clone_evicts_nobody() {
 
 /// 1 -> 3 -> 5, the data with it.
 pub fn one_grows_to_five() {
-    let seeds = Seeds::new("lab", &[("cp1", "10.77.0.11")]);
-    for n in 2..=5 {
-        seeds.add(&format!("cp{n}"), "control-plane", &format!("10.77.0.1{n}"));
-    }
-    let five = ["cp1", "cp2", "cp3", "cp4", "cp5"];
+    let (five, seeds) = (FIVE, one_and_four_added());
     let lab = lab(&seeds, &five);
     good(lab.node("cp1").power_on());
     good(lab.until_ready(&["cp1"], READY));

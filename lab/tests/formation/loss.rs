@@ -60,11 +60,7 @@ pub fn two_wiped_wait() {
 /// Born alone and grown to five; then three disks are gone, and a fourth machine. Of the silent one nothing is known but by
 /// the operator's word.
 pub fn three_of_five_lost() {
-    let seeds = Seeds::new("lab", &THREE[..1]);
-    for n in 2..=5 {
-        seeds.add(&format!("cp{n}"), "control-plane", &format!("10.77.0.1{n}"));
-    }
-    let five = ["cp1", "cp2", "cp3", "cp4", "cp5"];
+    let (five, seeds) = (FIVE, one_and_four_added());
     let lab = lab(&seeds, &five);
     good(lab.node("cp1").power_on());
     good(lab.until_ready(&["cp1"], READY));

@@ -1,5 +1,8 @@
 //! Who votes in etcd, as this node knows it. After a start without a quorum etcd answers nobody: what was seen last is kept
 //! on the state partition, under the birth of its cluster.
+//!
+//! Asks the own etcd and nobody else; may touch its one file. What is kept is as old as the last round with a quorum
+//! ([`super::watch`]): a node that was off while the cluster grew knows the older list.
 
 use super::etcd::Etcd;
 use super::files;

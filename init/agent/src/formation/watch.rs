@@ -77,7 +77,7 @@ fn hear(desk: &Desk, config: &NodeConfig, listed: &BTreeMap<String, IpAddr>) -> 
     if let Ok(Some(record)) = Book::own(config).and_then(|book| book.read()) {
         desk.watches(&record);
         if let Some(own) = config.address {
-            // A disk that takes nothing is told by the node itself.
+            // What could not be written is tried again in the next round.
             let _ = voters::keep(own, record.birth());
         }
         let own = config.name.value.as_str();

@@ -244,7 +244,7 @@ pub(super) struct Run {
     pub answers: Option<BTreeMap<String, Answer>>,
     /// Of the same round.
     pub endpoint: Endpoint,
-    /// Of the same round: etcd's voters, as it remembers them itself.
+    /// Of the same round: etcd's voters, as far as this node knows them.
     pub voters: Vec<Listed>,
     pub look: Option<Look>,
     /// The last try to become a voter failed: why.
