@@ -6,6 +6,7 @@
 pub mod birth;
 pub mod bootstrap;
 pub mod cmdline;
+pub mod components;
 pub mod fault;
 pub mod image;
 pub mod machine;

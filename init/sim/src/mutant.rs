@@ -39,13 +39,16 @@ pub enum Mutant {
     DeafToEndpoint,
     /// A member that asks from outside of the list stops no birth.
     DeafToAskers,
+    /// What is remembered of a member that asked names the birth's participants, so that they start on a word that may be
+    /// older than its disk.
+    Hearsay,
     /// What follows from a record is done before it is synced.
     DeedsFirst,
 }
 
 impl Mutant {
     /// All, with the names of the command line.
-    pub const ALL: [(&'static str, Mutant); 18] = [
+    pub const ALL: [(&'static str, Mutant); 19] = [
         ("hasty", Mutant::Hasty),
         ("old-answers", Mutant::OldAnswers),
         ("any-incarnation", Mutant::AnyIncarnation),
@@ -63,6 +66,7 @@ impl Mutant {
         ("absent-is-blank", Mutant::AbsentIsBlank),
         ("deaf-to-endpoint", Mutant::DeafToEndpoint),
         ("deaf-to-askers", Mutant::DeafToAskers),
+        ("hearsay", Mutant::Hearsay),
         ("deeds-first", Mutant::DeedsFirst),
     ];
 
@@ -95,7 +99,7 @@ impl Mutant {
             Mutant::Squatter => Rules { members_are_checked: false, ..all },
             Mutant::Unbound => Rules { members_are_bound: false, ..all },
             Mutant::Unpublished => Rules { unpublished_is_not_mine: false, ..all },
-            Mutant::FixedToken | Mutant::AbsentIsBlank | Mutant::DeedsFirst => all,
+            Mutant::FixedToken | Mutant::AbsentIsBlank | Mutant::Hearsay | Mutant::DeedsFirst => all,
         }
     }
 }

@@ -6,9 +6,11 @@
 //! again); questions of peers are.
 
 use crate::machine::{Machine, Progress};
+use crate::mutant::Mutant;
 use crate::world::{Violation, World, address, name, slot_of};
 use nodeimg_contract::birth::BirthId;
 use nodeimg_init_core::formation::{Action, Answer, Endpoint, Event, Listed, Standing};
+use nodeimg_init_core::peer::Asker;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a member's question counts (milliseconds).
@@ -21,7 +23,7 @@ const ASKS: u64 = 10_000;
 pub struct Asked {
     /// The machine that asked.
     pub from: usize,
-    /// What it said of itself.
+    /// What it said of itself: with the mutant `hearsay` all of it, else what fits into a question's header.
     pub standing: Standing,
     /// When.
     pub at: u64,
@@ -131,10 +133,10 @@ impl World {
             let answer = match back {
                 Answer::Said { standing, .. } => {
                     // As long as it answers as a member, it is not forgotten.
-                    if standing.cluster().is_some()
+                    if let Some(says) = self.says_when_it_asks(&standing)
                         && let Some(asked) = self.machines[m].askers.get_mut(&slot)
                     {
-                        (asked.standing, asked.at) = (standing.clone(), self.time);
+                        (asked.standing, asked.at) = (says, self.time);
                     }
                     Answer::Said { standing, differs: Vec::new() }
                 }
@@ -144,6 +146,12 @@ impl World {
                 answers.insert(name(slot), answer);
             }
         }
+    }
+
+    /// What a member tells of itself with a question.
+    fn says_when_it_asks(&self, standing: &Standing) -> Option<Standing> {
+        let says = Asker::of(standing)?.standing();
+        Some(if self.is(Mutant::Hearsay) { standing.clone() } else { says })
     }
 
     /// API servers that a machine finds behind the endpoint.
@@ -202,14 +210,12 @@ impl World {
             let standing = machine.standing.clone();
             let soon = if self.calm { ASKS } else { 1 + self.random.below(ASKS as usize) as u64 };
             self.machines[from].asks_at = self.time + soon;
-            if standing.cluster().is_none() {
-                continue;
-            }
+            let Some(says) = self.says_when_it_asks(&standing) else { continue };
             for to in (0..self.setting.listed).map(|slot| self.owner[slot]).collect::<Vec<_>>() {
                 if from == to || !self.reaches(from, to) || self.is_lost() {
                     continue;
                 }
-                let asked = Asked { from, standing: standing.clone(), at: self.time };
+                let asked = Asked { from, standing: says.clone(), at: self.time };
                 let slot = self.machines[from].slot;
                 self.machines[to].askers.insert(slot, asked);
                 let answer = self.machines[to].standing.clone();

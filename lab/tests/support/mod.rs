@@ -146,6 +146,17 @@ impl Seeds {
         Self(dir)
     }
 
+    /// Of a cluster.toml's text.
+    pub fn from_file(text: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("cluster.toml");
+        std::fs::write(&file, text).expect("written");
+        let mut command = Command::new(nodeimg());
+        command.args(["cluster", "new", "--quiet", "--from"]).arg(file);
+        good(command.arg("--out").arg(dir.path().join("c")), "cluster new");
+        Self(dir)
+    }
+
     /// New seeds with a new permit and consent to a birth without these.
     pub fn permit(&self, without: &[&str]) {
         let mut command = Command::new(nodeimg());

@@ -3,7 +3,7 @@
 //!
 //! docs/cluster-file.md has every key. Unknown keys are refused, with line and column.
 
-use super::spec::NodeWish;
+use super::spec::{ExtraArgs, NodeWish};
 use super::{ClusterError, ClusterSpec, NodeNetwork};
 use nodeimg_contract::birth::Method;
 use nodeimg_contract::image::Role;
@@ -73,6 +73,16 @@ struct KubernetesTable {
     dns_domain: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     schedule_on_control_planes: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cert_sans: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    api_server_extra_args: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    controller_manager_extra_args: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    scheduler_extra_args: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    etcd_extra_args: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,6 +148,13 @@ pub fn parse(path: &Path, text: &str, out: PathBuf) -> Result<ClusterSpec, Clust
         service_subnet: file.kubernetes.service_subnet,
         dns_domain: file.kubernetes.dns_domain,
         schedule_on_control_planes: file.kubernetes.schedule_on_control_planes,
+        cert_sans: file.kubernetes.cert_sans,
+        extra_args: ExtraArgs {
+            api_server: file.kubernetes.api_server_extra_args,
+            controller_manager: file.kubernetes.controller_manager_extra_args,
+            scheduler: file.kubernetes.scheduler_extra_args,
+            etcd: file.kubernetes.etcd_extra_args,
+        },
         ntp: file.ntp,
         ssh_authorized_keys: file.ssh_authorized_keys,
         method: file.method,
@@ -173,6 +190,11 @@ pub fn render(spec: &ClusterSpec) -> Result<String, ClusterError> {
             service_subnet: spec.service_subnet.clone(),
             dns_domain: spec.dns_domain.clone(),
             schedule_on_control_planes: spec.schedule_on_control_planes,
+            cert_sans: spec.cert_sans.clone(),
+            api_server_extra_args: spec.extra_args.api_server.clone(),
+            controller_manager_extra_args: spec.extra_args.controller_manager.clone(),
+            scheduler_extra_args: spec.extra_args.scheduler.clone(),
+            etcd_extra_args: spec.extra_args.etcd.clone(),
         },
         nodes: spec.nodes.iter().map(table).collect(),
     };

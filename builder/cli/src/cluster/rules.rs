@@ -5,6 +5,7 @@
 use super::spec::{ClusterSpec, NodeWish};
 use super::{ClusterError, NodeNetwork};
 use ipnet::IpNet;
+use nodeimg_contract::components::{Component, MAX_ARGUMENTS, MAX_SANS, argument, subject_alt_name};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::names::{dns_name, is_reachable, node_name};
 use nodeimg_contract::networks::{DEFAULT_POD, DEFAULT_SERVICE, NODE_PORTS, pod_lengths, service_lengths};
@@ -116,6 +117,43 @@ impl ClusterSpec {
             let cause = format!("it is not outside of {option} {net}");
             let help = "choose --pod-subnet and --service-subnet apart from the nodes' network";
             return Err(refused(what, address, cause, help));
+        }
+        Ok(())
+    }
+
+    /// Names in the API server's certificate, and arguments of the components.
+    pub(super) fn check_components(&self) -> Result<(), ClusterError> {
+        const SANS: &str = "cert-sans";
+        if self.cert_sans.len() > MAX_SANS {
+            let cause = format!("more than {MAX_SANS} names");
+            return Err(refused(SANS, self.cert_sans.len(), cause, "list fewer"));
+        }
+        for name in &self.cert_sans {
+            if let Err(cause) = subject_alt_name(name) {
+                return Err(refused(SANS, name, cause, "use a DNS name or an IP address"));
+            }
+        }
+        for (key, component, said) in [
+            ("api-server-extra-args", Component::ApiServer, &self.extra_args.api_server),
+            (
+                "controller-manager-extra-args",
+                Component::ControllerManager,
+                &self.extra_args.controller_manager,
+            ),
+            ("scheduler-extra-args", Component::Scheduler, &self.extra_args.scheduler),
+            ("etcd-extra-args", Component::Etcd, &self.extra_args.etcd),
+        ] {
+            if said.len() > MAX_ARGUMENTS {
+                let cause = format!("more than {MAX_ARGUMENTS} arguments");
+                return Err(refused(key, said.len(), cause, "give fewer"));
+            }
+            for (name, value) in said {
+                if let Err(cause) = argument(component, name, value) {
+                    let help =
+                        "leave it out, or write the argument as the program's help does, without dashes";
+                    return Err(refused(key, name, cause, help));
+                }
+            }
         }
         Ok(())
     }

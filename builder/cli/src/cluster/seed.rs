@@ -163,7 +163,11 @@ fn node_seed(
             dns_domain: spec.dns_domain.clone(),
             schedule_on_control_planes: spec.schedule_on_control_planes,
             encryption_algorithm: Some(spec.keys).filter(|k| *k != KeyAlgorithm::default()),
-            ..Kubernetes::default()
+            cert_sans: spec.cert_sans.clone(),
+            api_server_extra_args: spec.extra_args.api_server.clone(),
+            controller_manager_extra_args: spec.extra_args.controller_manager.clone(),
+            scheduler_extra_args: spec.extra_args.scheduler.clone(),
+            etcd_extra_args: spec.extra_args.etcd.clone(),
         },
         pki: if spec.holds_keys(node) || given.certificate_key.is_none() {
             given.pki.for_seed(node.role, external)

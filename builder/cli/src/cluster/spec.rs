@@ -6,7 +6,7 @@ use nodeimg_contract::birth::Method;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::names::{is_label, is_reachable};
 use nodeimg_contract::seed::{ControlPlane, EndpointMode, KeyAlgorithm, LONGEST_LIST, NodeSettings};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -30,6 +30,19 @@ impl NodeWish {
     pub fn new(name: &str, role: Role, address: Option<IpAddr>) -> Self {
         Self { name: name.to_owned(), role, address, network: None, settings: NodeSettings::default() }
     }
+}
+
+/// kubeadm's `extraArgs`, by component.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtraArgs {
+    /// `apiServer`.
+    pub api_server: BTreeMap<String, String>,
+    /// `controllerManager`.
+    pub controller_manager: BTreeMap<String, String>,
+    /// `scheduler`.
+    pub scheduler: BTreeMap<String, String>,
+    /// `etcd.local`.
+    pub etcd: BTreeMap<String, String>,
 }
 
 /// A cluster to make, or one that was made.
@@ -57,6 +70,10 @@ pub struct ClusterSpec {
     pub service_subnet: Option<String>,
     /// kubeadm's `networking.dnsDomain`.
     pub dns_domain: Option<String>,
+    /// kubeadm's `apiServer.certSANs`.
+    pub cert_sans: Vec<String>,
+    /// More arguments of the components.
+    pub extra_args: ExtraArgs,
     /// Time servers.
     pub ntp: Vec<String>,
     /// Public keys of `root`.
@@ -107,6 +124,8 @@ impl ClusterSpec {
             pod_subnet: None,
             service_subnet: None,
             dns_domain: None,
+            cert_sans: Vec::new(),
+            extra_args: ExtraArgs::default(),
             ntp: Vec::new(),
             ssh_authorized_keys: Vec::new(),
             method: Method::Quorum,
@@ -192,6 +211,7 @@ impl ClusterSpec {
         self.check_endpoint(mode, &endpoint_addresses)?;
         self.check_networks(&endpoint_addresses)?;
         self.check_names()?;
+        self.check_components()?;
         let ends = |what, lifetime: SignedDuration, help| {
             let sensible = lifetime >= SignedDuration::from_mins(1) && lifetime <= LONGEST;
             let ends = self.issued_at.checked_add(lifetime).ok().filter(|_| sensible);

@@ -1,4 +1,4 @@
-use super::spec::NodeWish;
+use super::spec::{ExtraArgs, NodeWish};
 use super::*;
 use jiff::Timestamp;
 use nodeimg_contract::seed::{MetaData, UserData};
@@ -223,6 +223,10 @@ fn what_cannot_become_a_cluster_is_refused() {
         endpoint_addresses: addresses.iter().map(|a| a.parse().expect("an address")).collect(),
         ..good()
     };
+    let etcd_args = |name: &str, value: &str| ClusterSpec {
+        extra_args: ExtraArgs { etcd: [(name.to_owned(), value.to_owned())].into(), ..ExtraArgs::default() },
+        ..good()
+    };
     let at_power_on = [
         ("/8 to /24", ClusterSpec { pod_subnet: net("10.244.0.0/30"), ..good() }),
         ("/12 to /28", ClusterSpec { service_subnet: net("10.96.0.1/32"), ..good() }),
@@ -248,6 +252,10 @@ fn what_cannot_become_a_cluster_is_refused() {
         ("sets it itself", words("w1", "kubernetes.io/hostname", "", Role::Worker)),
         ("localhost", words("localhost", "", "", Role::Worker)),
         ("--ntp \"not a server\"", ClusterSpec { ntp: vec!["not a server".into()], ..good() }),
+        ("cert-sans \"a_b\"", ClusterSpec { cert_sans: vec!["a_b".into()], ..good() }),
+        ("etcd-extra-args \"initial-cluster\"", etcd_args("initial-cluster", "x")),
+        ("etcd-extra-args \"--v\"", etcd_args("--v", "4")),
+        ("control characters", etcd_args("log-level", "debug\n- --force-new-cluster")),
         ("no balancer has an address", words("lb1", "", "", Role::Lb)),
         (
             "1024 bootstrap tokens",

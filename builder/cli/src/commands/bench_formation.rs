@@ -56,6 +56,8 @@ pub fn bench(global: &Global, args: &BenchFormationArgs) -> Result<ExitCode, Fai
     let mut ways = Vec::new();
     let (quorum, joins) = bench.quorum(&say)?;
     ways.push(quorum);
+    say("quorum again, with the script's bridge in place of the add-on's network");
+    ways.push(bench.quorum_on_bridge()?);
     say("first: one is born, two join");
     ways.push(bench.first()?);
     say("kubeadm by hand: init, join, join");
@@ -101,7 +103,7 @@ impl Bench<'_> {
         let seeds = self.seeds("quorum", |_| {})?;
         cluster::add(&ClusterSeedArgs::control_plane(&seeds, ADDED, address(4)))?;
         let lab = self.lab(&seeds, &[NAMES.as_slice(), &[ADDED]].concat())?;
-        let way = formed("quorum", &lab)?;
+        let way = formed("quorum", &lab, PodNetwork::Addon)?;
         say("a fourth joins");
         lab.node(ADDED).power_on()?;
         lab.until_ready(&[ADDED], LIMIT)?;
@@ -116,9 +118,15 @@ impl Bench<'_> {
         Ok((way, joins))
     }
 
+    /// The same as `quorum` where nothing is waited for that the script does not wait for.
+    fn quorum_on_bridge(&self) -> Result<Way, Failure> {
+        let seeds = self.seeds("quorum-on-bridge", |_| {})?;
+        formed("quorum, the script's bridge", &self.lab(&seeds, &NAMES)?, PodNetwork::Bridge)
+    }
+
     fn first(&self) -> Result<Way, Failure> {
         let seeds = self.seeds("first", |spec| spec.method = Method::First)?;
-        formed("first", &self.lab(&seeds, &NAMES)?)
+        formed("first", &self.lab(&seeds, &NAMES)?, PodNetwork::Addon)
     }
 
     /// Without a permit nodeinit brings a node up to containerd and goes no further: the script does the rest.
@@ -130,30 +138,43 @@ impl Bench<'_> {
         let lab = self.lab(&seeds, &NAMES)?;
         let begun = Instant::now();
         lab.power_on(&NAMES)?;
-        lab.until("containerd of all", LIMIT, || {
-            NAMES.iter().all(|n| at(&lab, n, milestone::CONTAINERD).is_ok())
-        })?;
+        until_containerd(&lab)?;
         let points = vec![("containerd", begun.elapsed())];
         by_hand::form(&lab, &NAMES, ENDPOINT, LIMIT)?;
         Ok(Way { name: "kubeadm by hand", ready: begun.elapsed(), points })
     }
 }
 
+/// What a node's Ready waits for.
+#[derive(Clone, Copy, PartialEq)]
+enum PodNetwork {
+    /// The image's add-on: the controller manager must give the node a range first.
+    Addon,
+    /// The script's, there from the beginning.
+    Bridge,
+}
+
+fn until_containerd(lab: &Lab) -> Result<(), LabError> {
+    lab.until("containerd of all", LIMIT, || NAMES.iter().all(|n| at(lab, n, milestone::CONTAINERD).is_ok()))
+}
+
 /// Powers all three on and waits until all are Ready.
-fn formed(name: &'static str, lab: &Lab) -> Result<Way, Failure> {
+fn formed(name: &'static str, lab: &Lab, network: PodNetwork) -> Result<Way, Failure> {
     let begun = Instant::now();
     lab.power_on(&NAMES)?;
-    let mut ready = None;
-    lab.until("Ready of all", LIMIT, || {
-        let all = NAMES.iter().all(|n| lab.node(n).status().is_some_and(|s| s.ready == Some(true)));
-        if all {
-            ready = Some(begun.elapsed());
-        }
-        all || NAMES.iter().any(|n| !lab.node(n).is_on())
+    if network == PodNetwork::Bridge {
+        until_containerd(lab)?;
+        by_hand::write_bridges(lab, &NAMES, LIMIT)?;
+    }
+    let off = || NAMES.iter().any(|n| !lab.node(n).is_on());
+    lab.until("the API servers of all", LIMIT, || {
+        off() || NAMES.iter().all(|n| at(lab, n, milestone::APISERVER).is_ok())
     })?;
-    let Some(ready) = ready else {
+    if off() {
         return Err(Failure::new(format!("{name}: a node went off before all were Ready"), lab.consoles()));
-    };
+    }
+    by_hand::until_ready(lab, &NAMES, LIMIT)?;
+    let ready = begun.elapsed();
     lab.until_ready(&NAMES, LIMIT)?;
     let latest = |what: &str| NAMES.iter().filter_map(|n| at(lab, n, what).ok()).max();
     let between = |from: &str, to: &str| {
@@ -169,6 +190,7 @@ fn formed(name: &'static str, lab: &Lab) -> Result<Way, Failure> {
         ("a node's PKI, kubeconfigs and manifests", between(milestone::BIRTH, milestone::FILES)),
         ("kubelets started", latest(milestone::KUBELET)),
         ("API servers ready", latest(milestone::READYZ)),
+        ("every step of nodeinit done", latest(milestone::STEADY)),
     ];
     let points = points.into_iter().filter_map(|(what, time)| Some((what, time?))).collect();
     Ok(Way { name, ready, points })

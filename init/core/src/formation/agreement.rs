@@ -15,7 +15,8 @@
 //! - The candidate names incarnations: a promise of a disk that is gone supports no birth of another disk.
 //! - What lives outside of the list is a cluster as well: an API server behind the endpoint ([`Endpoint::Ours`]), and whoever
 //!   asked this node as a member (among the answers, under whatever name). Nothing is born beside either.
-//! - "Started" always wins over "blank": a birth that somebody started is joined, or started late by those in it.
+//! - "Started" always wins over "blank": a birth that somebody started is joined, or started late by those in it. What is
+//!   remembered of an asker names no participants: to promise a birth anew takes the word of a disk that is there.
 
 use super::record::Record;
 use super::refusal::Refusal;

@@ -10,6 +10,7 @@ use crate::seed::Seed;
 use ipnet::IpNet;
 use lists::Lists;
 use nodeimg_contract::birth::{Method, Permit};
+use nodeimg_contract::components::{self, Component, MAX_ARGUMENTS, MAX_SANS};
 use nodeimg_contract::fault::Code;
 use nodeimg_contract::image::{Role, RootManifest};
 pub(super) use nodeimg_contract::names::is_machine as is_unicast;
@@ -19,35 +20,6 @@ use nodeimg_contract::seed::{EndpointMode, Formation, Kubernetes, MAX_SERVERS, N
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
-
-const MAX_SANS: usize = 64;
-const MAX_ARGS: usize = 64;
-const MAX_ARG_BYTES: usize = 4096;
-
-/// Arguments that formation, or the way the node is laid out, decides.
-const OWN_ARGS: &[(&str, &[&str])] = &[
-    (
-        "etcdExtraArgs",
-        &[
-            "name",
-            "data-dir",
-            "wal-dir",
-            "initial-cluster",
-            "initial-cluster-state",
-            "initial-cluster-token",
-            "initial-advertise-peer-urls",
-            "advertise-client-urls",
-            "listen-peer-urls",
-            "force-new-cluster",
-        ],
-    ),
-    (
-        "apiServerExtraArgs",
-        &["advertise-address", "secure-port", "etcd-servers", "service-cluster-ip-range", "client-ca-file"],
-    ),
-    ("controllerManagerExtraArgs", &["cluster-cidr", "service-cluster-ip-range", "kubeconfig"]),
-    ("schedulerExtraArgs", &["kubeconfig"]),
-];
 
 /// A good seed's NodeConfig, and what a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,11 +258,16 @@ impl Decision {
             cert_sans.extend(self.name::<SubjectAltName>(&field, san, "use a DNS name or an IP address"));
         }
         let source = default_source(cert_sans.is_empty());
-        let api_server_extra_args = self.args("apiServerExtraArgs", &said.api_server_extra_args);
-        let controller_manager_extra_args =
-            self.args("controllerManagerExtraArgs", &said.controller_manager_extra_args);
-        let scheduler_extra_args = self.args("schedulerExtraArgs", &said.scheduler_extra_args);
-        let etcd_extra_args = self.args("etcdExtraArgs", &said.etcd_extra_args);
+        let api_server_extra_args =
+            self.args("apiServerExtraArgs", Component::ApiServer, &said.api_server_extra_args);
+        let controller_manager_extra_args = self.args(
+            "controllerManagerExtraArgs",
+            Component::ControllerManager,
+            &said.controller_manager_extra_args,
+        );
+        let scheduler_extra_args =
+            self.args("schedulerExtraArgs", Component::Scheduler, &said.scheduler_extra_args);
+        let etcd_extra_args = self.args("etcdExtraArgs", Component::Etcd, &said.etcd_extra_args);
         let on = said.schedule_on_control_planes;
         Some(KubernetesSpec {
             pod_subnet: pod?,
@@ -321,28 +298,26 @@ impl Decision {
         }
     }
 
-    fn args(&mut self, key: &str, said: &BTreeMap<String, String>) -> BTreeMap<ArgName, String> {
+    fn args(
+        &mut self,
+        key: &str,
+        component: Component,
+        said: &BTreeMap<String, String>,
+    ) -> BTreeMap<ArgName, String> {
         let field = format!("nodeimg.kubernetes.{key}");
-        let own = OWN_ARGS.iter().find(|(k, _)| *k == key).map_or(&[][..], |(_, names)| names);
-        if said.len() > MAX_ARGS {
-            self.problem(&field, format!("more than {MAX_ARGS} arguments"), "give fewer");
+        if said.len() > MAX_ARGUMENTS {
+            self.problem(&field, format!("more than {MAX_ARGUMENTS} arguments"), "give fewer");
         }
         let mut args = BTreeMap::new();
-        for (name, value) in said.iter().take(MAX_ARGS) {
-            if own.contains(&name.as_str()) {
-                self.problem(&field, format!("\"{name}\" is decided by nodeimg"), "leave it out");
-            } else if value.len() > MAX_ARG_BYTES || value.chars().any(char::is_control) {
-                self.problem(
-                    &field,
-                    "a value has control characters or more than 4096 bytes",
-                    "correct the value",
-                );
-            } else if let Some(name) = self.name::<ArgName>(
-                &field,
-                name,
-                "write the argument as the program's help does, without dashes",
-            ) {
-                args.insert(name, value.clone());
+        for (name, value) in said.iter().take(MAX_ARGUMENTS) {
+            let help = "leave it out, or write the argument as the program's help does, without dashes";
+            // A name that is none is not shown: it may be anything, a secret in the wrong place too.
+            let Some(known) = self.name::<ArgName>(&field, name, help) else { continue };
+            match components::argument(component, name, value) {
+                Ok(()) => {
+                    args.insert(known, value.clone());
+                }
+                Err(cause) => self.problem(&field, format!("\"{name}\": {cause}"), help),
             }
         }
         args

@@ -1,9 +1,8 @@
 //! Names that were checked once: node, DNS name, cluster, bootstrap token, argument.
 
-use nodeimg_contract::names;
+use nodeimg_contract::{components, names};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
 
 /// A text that is not the name that was wanted. Never holds the text itself: some are secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,25 +87,11 @@ fn cluster_name(s: &str) -> Result<(), BadName> {
 }
 
 fn arg_name(s: &str) -> Result<(), BadName> {
-    let good = s.len() <= 100
-        && s.bytes().next().is_some_and(|c| c.is_ascii_lowercase())
-        && s.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.');
-    if good {
-        Ok(())
-    } else {
-        Err(BadName(
-            "an argument's name has lower-case letters, digits, \"-\" and \".\" only, and no leading dashes",
-        ))
-    }
+    components::argument_name(s).map_err(BadName)
 }
 
 fn subject_alt_name(s: &str) -> Result<(), BadName> {
-    if s.parse::<IpAddr>().is_ok() || dns_name(s.strip_prefix("*.").unwrap_or(s)).is_ok() || s == "localhost"
-    {
-        Ok(())
-    } else {
-        Err(BadName("neither a DNS name nor an IP address"))
-    }
+    components::subject_alt_name(s).map_err(BadName)
 }
 
 /// Whether a text has the form of a bootstrap token (`[a-z0-9]{6}.[a-z0-9]{16}`, kubeadm's bootstraptoken/v1).

@@ -1,0 +1,109 @@
+//! Arguments of a control plane's components (kubeadm's `extraArgs`), and names in the API server's certificate: what a seed
+//! may say.
+
+use crate::names::dns_name;
+use std::net::IpAddr;
+
+/// Most arguments of one component.
+pub const MAX_ARGUMENTS: usize = 64;
+/// Most names in the API server's certificate beside its own.
+pub const MAX_SANS: usize = 64;
+const MAX_VALUE_BYTES: usize = 4096;
+
+/// A component that kubeadm runs as a static pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// `apiServer`.
+    ApiServer,
+    /// `controllerManager`.
+    ControllerManager,
+    /// `scheduler`.
+    Scheduler,
+    /// `etcd.local`.
+    Etcd,
+}
+
+impl Component {
+    /// What kubeadm or nodeinit decides.
+    fn own(self) -> &'static [&'static str] {
+        match self {
+            Component::ApiServer => &[
+                "advertise-address",
+                "secure-port",
+                "etcd-servers",
+                "service-cluster-ip-range",
+                "client-ca-file",
+            ],
+            Component::ControllerManager => &["cluster-cidr", "service-cluster-ip-range", "kubeconfig"],
+            Component::Scheduler => &["kubeconfig"],
+            Component::Etcd => &[
+                "name",
+                "data-dir",
+                "wal-dir",
+                "initial-cluster",
+                "initial-cluster-state",
+                "initial-cluster-token",
+                "initial-advertise-peer-urls",
+                "advertise-client-urls",
+                "listen-peer-urls",
+                "force-new-cluster",
+            ],
+        }
+    }
+}
+
+/// Whether a component may be given this argument; else why not.
+pub fn argument(component: Component, name: &str, value: &str) -> Result<(), &'static str> {
+    argument_name(name)?;
+    if component.own().contains(&name) {
+        return Err("it is decided by nodeimg");
+    }
+    if value.len() > MAX_VALUE_BYTES || value.chars().any(char::is_control) {
+        return Err("its value has control characters or more than 4096 bytes");
+    }
+    Ok(())
+}
+
+/// Whether a text is an argument's name, without dashes; else why not.
+pub fn argument_name(name: &str) -> Result<(), &'static str> {
+    let good = name.len() <= 100
+        && name.bytes().next().is_some_and(|c| c.is_ascii_lowercase())
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-' || c == b'.');
+    if good {
+        Ok(())
+    } else {
+        Err("an argument's name has lower-case letters, digits, \"-\" and \".\" only, and no leading dashes")
+    }
+}
+
+/// Whether a text can stand in a certificate: a DNS name, `*.` and a DNS name, or an IP address; else why not.
+pub fn subject_alt_name(text: &str) -> Result<(), &'static str> {
+    let good = text.parse::<IpAddr>().is_ok()
+        || dns_name(text.strip_prefix("*.").unwrap_or(text)).is_ok()
+        || text == "localhost";
+    if good { Ok(()) } else { Err("it is neither a DNS name nor an IP address") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_a_components_own_or_has_a_good_name() {
+        assert_eq!(argument(Component::Etcd, "heartbeat-interval", "500"), Ok(()));
+        assert!(argument(Component::Etcd, "initial-cluster", "x").is_err(), "the birth's");
+        assert_eq!(argument(Component::ApiServer, "initial-cluster", "x"), Ok(()), "another component's");
+        assert!(argument(Component::Scheduler, "--v", "4").is_err());
+        assert!(argument(Component::Scheduler, "v", "4\n- --kubeconfig=/x").is_err(), "a line of its own");
+    }
+
+    #[test]
+    fn certificates_hold_names_and_addresses() {
+        for good in ["api.example.net", "*.example.net", "192.0.2.1", "2001:db8::1", "localhost"] {
+            assert_eq!(subject_alt_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "*", "1.2.3", "a_b", "https://api.example.net"] {
+            assert!(subject_alt_name(bad).is_err(), "{bad}");
+        }
+    }
+}
