@@ -94,7 +94,7 @@ impl World {
         if is_first && self.could_know_of_another(m, &birth) {
             self.violate(Violation::Heedless);
         }
-        if is_first && self.another_is_started(&birth, &said) {
+        if is_first && self.another_is_started(m, &birth, &said) {
             self.violate(Violation::TwoStarted);
         }
     }
@@ -104,15 +104,16 @@ impl World {
     }
 
     /// Whether the disk of a listed node says that it has started another birth. (With two machines under one name, a disk
-    /// that was put back, or consent to do without the silent node, it may.) `said`: who answered in the round.
-    fn another_is_started(&self, birth: &BirthId, said: &BTreeSet<usize>) -> bool {
+    /// that was put back, or consent in its own seed to do without the silent node, it may.) `said`: who answered in the round.
+    fn another_is_started(&self, asker: usize, birth: &BirthId, said: &BTreeSet<usize>) -> bool {
+        let without = &self.machines[asker].seeded.without;
         let started = |m: &Machine| {
             let shelf = m.shelf.as_ref().map(|(etcd, _)| etcd);
             let record = shelf.unwrap_or(&m.etcd_disk).record.as_ref();
             record.and_then(|r| r.started()).is_some_and(|b| b.id() != *birth)
         };
         let counts = |m: &&Machine| {
-            let consent = self.consent.contains(&m.slot) && !said.contains(&m.slot);
+            let consent = without.contains(&name(m.slot)) && !said.contains(&m.slot);
             m.slot < self.setting.listed && !m.hurt && !consent
         };
         let mut listed = self.machines.iter().filter(counts);

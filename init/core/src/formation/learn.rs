@@ -37,6 +37,11 @@ impl State {
                 run.look = Some(Look::Hidden(why));
                 run.answers = None;
             }
+            (Event::Promoted, Some(disks)) => {
+                // Only a learner that has caught up is promoted.
+                disks.etcd = EtcdData::Present;
+                run.look = None;
+            }
             (Event::MembersChanged | Event::Promoted, _) => run.look = None,
             (Event::NotPromoted(why), _) => run.not_promoted = Some(why),
             (Event::Rendered, _) => {

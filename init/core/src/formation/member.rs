@@ -329,6 +329,15 @@ impl Member<'_> {
             },
             Membership::Voter => match rendered() {
                 Some(action) => action,
+                // A participant that had promised another birth by then is listed as a voter before its etcd has begun:
+                // "joined" without data would mean a lost disk at the next boot.
+                None if self.disks.etcd != EtcdData::Present && !self.run.api_ready => {
+                    if self.run.api_late {
+                        Action::Wait(Wait::Cluster("its own etcd has not begun".into()))
+                    } else {
+                        Action::AwaitApi
+                    }
+                }
                 None => Action::WriteRecord(record.join().ok_or(IMPOSSIBLE)?),
             },
         })

@@ -10,6 +10,7 @@ mod adopted;
 mod external;
 mod lost;
 mod outside;
+mod participant;
 
 const NAMES: [&str; 3] = ["cp1", "cp2", "cp3"];
 
