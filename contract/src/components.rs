@@ -24,42 +24,95 @@ pub enum Component {
 }
 
 impl Component {
-    /// What kubeadm or nodeinit decides.
+    /// What kubeadm or nodeinit decides: the birth and its lists, where a component listens for the others, its identity, and
+    /// what keeps an acknowledged write. (An argument of a seed replaces kubeadm's own of that name.)
     fn own(self) -> &'static [&'static str] {
         match self {
             Component::ApiServer => &[
                 "advertise-address",
-                "secure-port",
-                "etcd-servers",
-                "service-cluster-ip-range",
                 "client-ca-file",
+                "etcd-cafile",
+                "etcd-certfile",
+                "etcd-keyfile",
+                "etcd-servers",
+                "kubelet-client-certificate",
+                "kubelet-client-key",
+                "secure-port",
+                "service-account-key-file",
+                "service-account-signing-key-file",
+                "service-cluster-ip-range",
+                "tls-cert-file",
+                "tls-private-key-file",
             ],
-            Component::ControllerManager => &["cluster-cidr", "service-cluster-ip-range", "kubeconfig"],
-            Component::Scheduler => &["kubeconfig"],
+            Component::ControllerManager => &[
+                "allocate-node-cidrs",
+                "authentication-kubeconfig",
+                "authorization-kubeconfig",
+                "cluster-cidr",
+                "cluster-signing-cert-file",
+                "cluster-signing-key-file",
+                "kubeconfig",
+                "leader-elect",
+                "root-ca-file",
+                "service-account-private-key-file",
+                "service-cluster-ip-range",
+                "use-service-account-credentials",
+            ],
+            Component::Scheduler => {
+                &["authentication-kubeconfig", "authorization-kubeconfig", "kubeconfig", "leader-elect"]
+            }
             Component::Etcd => &[
-                "name",
+                "advertise-client-urls",
+                "cert-file",
+                "client-cert-auth",
+                // etcd that has one ignores every other argument.
+                "config-file",
                 "data-dir",
-                "wal-dir",
+                "discovery",
+                "discovery-srv",
+                "force-new-cluster",
+                "initial-advertise-peer-urls",
                 "initial-cluster",
                 "initial-cluster-state",
                 "initial-cluster-token",
-                "initial-advertise-peer-urls",
-                "advertise-client-urls",
+                "key-file",
+                "listen-client-urls",
                 "listen-peer-urls",
-                "force-new-cluster",
+                "name",
+                "peer-cert-file",
+                "peer-client-cert-auth",
+                "peer-key-file",
+                "peer-trusted-ca-file",
+                "strict-reconfig-check",
+                "trusted-ca-file",
+                "unsafe-no-fsync",
+                "wal-dir",
             ],
         }
     }
 }
 
+/// Why an argument cannot be given, and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadArgument {
+    /// Why.
+    pub cause: &'static str,
+    /// The next step.
+    pub help: &'static str,
+}
+
 /// Whether a component may be given this argument; else why not.
-pub fn argument(component: Component, name: &str, value: &str) -> Result<(), &'static str> {
-    argument_name(name)?;
+pub fn argument(component: Component, name: &str, value: &str) -> Result<(), BadArgument> {
+    argument_name(name).map_err(|cause| BadArgument {
+        cause,
+        help: "write the argument as the program's help does, without dashes",
+    })?;
     if component.own().contains(&name) {
-        return Err("it is decided by nodeimg");
+        return Err(BadArgument { cause: "it is decided by nodeimg", help: "leave it out" });
     }
     if value.len() > MAX_VALUE_BYTES || value.chars().any(char::is_control) {
-        return Err("its value has control characters or more than 4096 bytes");
+        let cause = "its value has control characters or more than 4096 bytes";
+        return Err(BadArgument { cause, help: "correct the value" });
     }
     Ok(())
 }
@@ -93,6 +146,7 @@ mod tests {
         assert_eq!(argument(Component::Etcd, "heartbeat-interval", "500"), Ok(()));
         assert!(argument(Component::Etcd, "initial-cluster", "x").is_err(), "the birth's");
         assert_eq!(argument(Component::ApiServer, "initial-cluster", "x"), Ok(()), "another component's");
+        assert!(argument(Component::Etcd, "config-file", "/x").is_err(), "etcd would ignore the birth's");
         assert!(argument(Component::Scheduler, "--v", "4").is_err());
         assert!(argument(Component::Scheduler, "v", "4\n- --kubeconfig=/x").is_err(), "a line of its own");
     }

@@ -84,7 +84,7 @@ fn is_caught(mutant: Mutant) {
     println!("{mutant:?}: seed {}\n{}", worst.seed, shrunk.to_text());
 }
 
-/// Once in some ten million schedules: found by one of them when the simulated nodes remembered more of an asker than a
+/// Once in some million schedules: found by one of them when the simulated nodes remembered more of an asker than a
 /// question's header says.
 const HEARSAY: &str = "formation-sim 3
 nodes 3

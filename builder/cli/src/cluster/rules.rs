@@ -148,11 +148,7 @@ impl ClusterSpec {
                 return Err(refused(key, said.len(), cause, "give fewer"));
             }
             for (name, value) in said {
-                if let Err(cause) = argument(component, name, value) {
-                    let help =
-                        "leave it out, or write the argument as the program's help does, without dashes";
-                    return Err(refused(key, name, cause, help));
-                }
+                argument(component, name, value).map_err(|bad| refused(key, name, bad.cause, bad.help))?;
             }
         }
         Ok(())

@@ -310,14 +310,14 @@ impl Decision {
         }
         let mut args = BTreeMap::new();
         for (name, value) in said.iter().take(MAX_ARGUMENTS) {
-            let help = "leave it out, or write the argument as the program's help does, without dashes";
             // A name that is none is not shown: it may be anything, a secret in the wrong place too.
+            let help = "write the argument as the program's help does, without dashes";
             let Some(known) = self.name::<ArgName>(&field, name, help) else { continue };
             match components::argument(component, name, value) {
                 Ok(()) => {
                     args.insert(known, value.clone());
                 }
-                Err(cause) => self.problem(&field, format!("\"{name}\": {cause}"), help),
+                Err(bad) => self.problem(&field, format!("\"{name}\": {}", bad.cause), bad.help),
             }
         }
         args
