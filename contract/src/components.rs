@@ -1,5 +1,5 @@
 //! Arguments of a control plane's components (kubeadm's `extraArgs`), and names in the API server's certificate: what a seed
-//! may say.
+//! may say. Takes names and values, gives why one is refused; knows no seed and no file.
 
 use crate::names::dns_name;
 use std::net::IpAddr;
@@ -8,6 +8,8 @@ use std::net::IpAddr;
 pub const MAX_ARGUMENTS: usize = 64;
 /// Most names in the API server's certificate beside its own.
 pub const MAX_SANS: usize = 64;
+/// What to do about a text that is no argument's name.
+pub const ARGUMENT_HELP: &str = "write the argument as the program's help does, without dashes";
 const MAX_VALUE_BYTES: usize = 4096;
 
 /// A component that kubeadm runs as a static pod.
@@ -103,10 +105,7 @@ pub struct BadArgument {
 
 /// Whether a component may be given this argument; else why not.
 pub fn argument(component: Component, name: &str, value: &str) -> Result<(), BadArgument> {
-    argument_name(name).map_err(|cause| BadArgument {
-        cause,
-        help: "write the argument as the program's help does, without dashes",
-    })?;
+    argument_name(name).map_err(|cause| BadArgument { cause, help: ARGUMENT_HELP })?;
     if component.own().contains(&name) {
         return Err(BadArgument { cause: "it is decided by nodeimg", help: "leave it out" });
     }

@@ -105,8 +105,8 @@ impl World {
 
     /// Whether the disk of a listed node says that it has started another birth. (With two machines under one name, a disk
     /// that was put back, or consent in its own seed to do without the silent node, it may.) `said`: who answered in the round.
-    fn another_is_started(&self, asker: usize, birth: &BirthId, said: &BTreeSet<usize>) -> bool {
-        let without = &self.machines[asker].seeded.without;
+    fn another_is_started(&self, starter: usize, birth: &BirthId, said: &BTreeSet<usize>) -> bool {
+        let without = &self.machines[starter].seeded.without;
         let started = |m: &Machine| {
             let shelf = m.shelf.as_ref().map(|(etcd, _)| etcd);
             let record = shelf.unwrap_or(&m.etcd_disk).record.as_ref();

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// caller's `etcd_is_empty`), and every other listed node says that it holds nothing of that birth and never will under
 /// the incarnation that the birth names. Nothing was ever acknowledged that this node alone holds.
 ///
-/// "Holds nothing" is: blank, of another birth, or on its way into this one without data. A joiner has no vote, so the
-/// last of these never takes a voter from a birth that lives. Whoever else answers (a member that is not in the list) must
+/// "Holds nothing" is: blank, of another birth, or on its way into this one without data. A joiner has no vote, or is a
+/// participant that begins late, so the last of these never takes a voter from a birth that lives. Whoever else answers (a member that is not in the list) must
 /// hold nothing of it either; and of a cluster that only such a node told of, nothing is given up at all: it may be off.
 pub fn is_worth_nothing(
     seeded: &Seeded,

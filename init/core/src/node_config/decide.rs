@@ -311,8 +311,7 @@ impl Decision {
         let mut args = BTreeMap::new();
         for (name, value) in said.iter().take(MAX_ARGUMENTS) {
             // A name that is none is not shown: it may be anything, a secret in the wrong place too.
-            let help = "write the argument as the program's help does, without dashes";
-            let Some(known) = self.name::<ArgName>(&field, name, help) else { continue };
+            let Some(known) = self.name::<ArgName>(&field, name, components::ARGUMENT_HELP) else { continue };
             match components::argument(component, name, value) {
                 Ok(()) => {
                     args.insert(known, value.clone());

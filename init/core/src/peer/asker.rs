@@ -26,8 +26,9 @@ impl Asker {
         Some(Self { incarnation, birth, holds })
     }
 
-    /// The same, as an answer would say it, and never more: without the birth's participants nobody starts late by it. It is
-    /// remembered, and may be older than the disk that it speaks of; a participant says more when it is asked back.
+    /// The same, as an answer would say it, and never more: without the birth's participants nobody promises that birth by it, and
+    /// only who had promised it starts late. It is remembered, and may be older than the disk that it speaks of; a participant
+    /// says more when it is asked back.
     pub fn standing(&self) -> Standing {
         Standing::Member {
             incarnation: self.incarnation.clone(),
