@@ -106,6 +106,18 @@ pub struct KubernetesSpec {
     pub encryption_algorithm: KeyAlgorithm,
 }
 
+impl KubernetesSpec {
+    /// Each component's arguments, with the seed's field of them.
+    pub(crate) fn extra_args(&self) -> [(&'static str, &BTreeMap<ArgName, String>); 4] {
+        [
+            ("nodeimg.kubernetes.apiServerExtraArgs", &self.api_server_extra_args),
+            ("nodeimg.kubernetes.controllerManagerExtraArgs", &self.controller_manager_extra_args),
+            ("nodeimg.kubernetes.schedulerExtraArgs", &self.scheduler_extra_args),
+            ("nodeimg.kubernetes.etcdExtraArgs", &self.etcd_extra_args),
+        ]
+    }
+}
+
 /// What this node is to be. Made by [`decide`] (or read back from its cache) alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -20,7 +20,8 @@ fn all() -> Vec<Wait> {
         Some(Wait::NodeStillReady) => Some(Wait::StaleMember(text("…"))),
         Some(Wait::StaleMember(_)) => Some(Wait::SickMember { who: text("cp3"), why: text("…") }),
         Some(Wait::SickMember { .. }) => Some(Wait::Promotion(text("…"))),
-        Some(Wait::Promotion(_)) => Some(Wait::Lease(text("cp1"))),
+        Some(Wait::Promotion(_)) => Some(Wait::OwnEtcd),
+        Some(Wait::OwnEtcd) => Some(Wait::Lease(text("cp1"))),
         Some(Wait::Lease(_)) => Some(Wait::Quorum(vec![text("cp2"), text("cp3")])),
         Some(Wait::Quorum(_)) | None => None,
     } {
@@ -32,7 +33,7 @@ fn all() -> Vec<Wait> {
 #[test]
 fn every_wait_stands_in_the_table() {
     let waits = all();
-    assert_eq!(waits.len(), 13);
+    assert_eq!(waits.len(), 14);
     for wait in waits {
         let line = format!("`still waiting for {wait}`");
         assert!(TABLE.contains(&line), "docs/formation.md, \"What the console says\", lacks {line}");

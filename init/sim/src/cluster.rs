@@ -184,7 +184,9 @@ impl World {
         }
         let Some(manifest) = machine.state_disk.manifest.clone() else { return };
         let slot = machine.slot;
-        if machine.etcd_disk.data.is_some() {
+        // It makes its folder before it knows whether it may start.
+        self.machines[m].etcd_disk.folder = true;
+        if self.machines[m].etcd_disk.data.is_some() {
             self.machines[m].etcd_runs = true;
         } else if !manifest.existing {
             let id = born_id(manifest.token, slot);

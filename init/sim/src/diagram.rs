@@ -135,6 +135,7 @@ fn waits_for(wait: &Wait) -> &'static str {
         Wait::NodeStillReady => "the Node of this name to be NotReady",
         Wait::StaleMember(_) => "leave to remove its old member",
         Wait::Promotion(_) => "etcd to promote it",
+        Wait::OwnEtcd => "its own etcd to begin",
         Wait::Lease(_) => "the holder of the Lease to set up the cluster",
         Wait::Quorum(_) => "lost disks, or an operator's recover",
     }

@@ -38,12 +38,15 @@ pub struct EtcdDisk {
     pub record: Option<Record>,
     /// etcd's own folder.
     pub data: Option<Data>,
+    /// The folder was made; a member came into it only if there is data.
+    pub folder: bool,
 }
 
 impl EtcdDisk {
     /// What etcd's folder holds.
     pub fn holds(&self) -> EtcdData {
         match &self.data {
+            None if self.folder => EtcdData::Unstarted,
             None => EtcdData::Absent,
             Some(d) if d.log.is_empty() => EtcdData::Empty,
             Some(_) => EtcdData::Present,

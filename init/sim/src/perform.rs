@@ -310,6 +310,7 @@ impl World {
                     self.violate(Violation::Lost);
                 }
                 self.machines[m].etcd_disk.data = None;
+                self.machines[m].etcd_disk.folder = false;
             }
             1 => self.machines[m].etcd_disk.record = None,
             _ => {

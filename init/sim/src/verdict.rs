@@ -75,7 +75,7 @@ impl World {
                     _ => false,
                 },
                 Some(Action::Wait(wait)) => match wait {
-                    Wait::Quorum(_) => lost,
+                    Wait::Quorum(_) | Wait::OwnEtcd => lost,
                     Wait::StaleMember(_) | Wait::SickMember { .. } | Wait::Learner(_) | Wait::Cluster(_) => {
                         // A clone that had joined leaves a dead member behind.
                         let cloned = self.machines.iter().any(|c| c.clone);

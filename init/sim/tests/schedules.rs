@@ -67,9 +67,30 @@ at 98 Cut(1, 60)
 at 119 Wipe(0)
 ";
 
+/// Once in some millions: a node came after the consent to go on without it, was promised a birth, fell silent and came
+/// back; of the two others, who changed their promises for its sake to and fro, each started another.
+const CONSENT_TO_AND_FRO: &str = "formation-sim 3
+nodes 3
+method quorum
+loss 19
+endpoint everybody
+guest worker
+mutant none
+seed 50133830
+moments 102
+at 0 On(0)
+at 0 On(1)
+at 0 On(3)
+at 0 On(4)
+at 33 Consent(2, 3)
+at 43 On(2)
+at 58 Cut(2, 10)
+at 67 Cut(4, 15)
+";
+
 #[test]
 fn schedules_that_ended_badly_once_hold() {
-    for text in [VOTER_WITHOUT_ETCD, CONSENT_OF_BEFORE] {
+    for text in [VOTER_WITHOUT_ETCD, CONSENT_OF_BEFORE, CONSENT_TO_AND_FRO] {
         let schedule = Schedule::from_text(text).expect("a schedule");
         let outcome = schedule.run(false).0;
         assert!(!matches!(outcome, Outcome::Violated(_)), "{outcome:?}\n{text}");

@@ -125,8 +125,8 @@ impl ClusterSpec {
     pub(super) fn check_components(&self) -> Result<(), ClusterError> {
         const SANS: &str = "cert-sans";
         if self.cert_sans.len() > MAX_SANS {
-            let cause = format!("more than {MAX_SANS} names");
-            return Err(refused(SANS, self.cert_sans.len(), cause, "list fewer"));
+            let cause = format!("it has {} names; {MAX_SANS} are allowed", self.cert_sans.len());
+            return Err(refused("kubernetes", SANS, cause, "list fewer"));
         }
         for name in &self.cert_sans {
             if let Err(cause) = subject_alt_name(name) {
@@ -144,8 +144,8 @@ impl ClusterSpec {
             ("etcd-extra-args", Component::Etcd, &self.extra_args.etcd),
         ] {
             if said.len() > MAX_ARGUMENTS {
-                let cause = format!("more than {MAX_ARGUMENTS} arguments");
-                return Err(refused(key, said.len(), cause, "give fewer"));
+                let cause = format!("it has {} arguments; {MAX_ARGUMENTS} are allowed", said.len());
+                return Err(refused("kubernetes", key, cause, "give fewer"));
             }
             for (name, value) in said {
                 argument(component, name, value).map_err(|bad| refused(key, name, bad.cause, bad.help))?;
@@ -162,8 +162,8 @@ impl ClusterSpec {
             return Err(refused("--dns-domain", domain, cause, "give it like cluster.local"));
         }
         if self.ntp.len() > MAX_SERVERS {
-            let cause = format!("more than {MAX_SERVERS} time servers");
-            return Err(refused("--ntp", self.ntp.len(), cause, "give three or four"));
+            let cause = format!("{} are too many; {MAX_SERVERS} are allowed", self.ntp.len());
+            return Err(refused("time servers", "--ntp", cause, "give three or four"));
         }
         for server in &self.ntp {
             if server.parse::<IpAddr>().is_err()

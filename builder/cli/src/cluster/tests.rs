@@ -253,6 +253,10 @@ fn what_cannot_become_a_cluster_is_refused() {
         ("localhost", words("localhost", "", "", Role::Worker)),
         ("--ntp \"not a server\"", ClusterSpec { ntp: vec!["not a server".into()], ..good() }),
         ("cert-sans \"a_b\"", ClusterSpec { cert_sans: vec!["a_b".into()], ..good() }),
+        (
+            "\"cert-sans\" cannot be used: it has 65 names",
+            ClusterSpec { cert_sans: vec!["a.example".into(); 65], ..good() },
+        ),
         ("etcd-extra-args \"initial-cluster\"", etcd_args("initial-cluster", "x")),
         ("etcd-extra-args \"--v\"", etcd_args("--v", "4")),
         ("control characters", etcd_args("log-level", "debug\n- --force-new-cluster")),

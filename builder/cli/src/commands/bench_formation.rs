@@ -154,8 +154,18 @@ enum PodNetwork {
     Bridge,
 }
 
-fn until_containerd(lab: &Lab) -> Result<(), LabError> {
-    lab.until("containerd of all", LIMIT, || NAMES.iter().all(|n| at(lab, n, milestone::CONTAINERD).is_ok()))
+fn until_containerd(lab: &Lab) -> Result<(), Failure> {
+    until(lab, "containerd of all", || NAMES.iter().all(|n| at(lab, n, milestone::CONTAINERD).is_ok()))
+}
+
+/// Waits for all three; one that goes off by itself ends it at once.
+fn until(lab: &Lab, what: &str, done: impl Fn() -> bool) -> Result<(), Failure> {
+    let off = || NAMES.iter().find(|name| !lab.node(name).is_on());
+    lab.until(what, LIMIT, || off().is_some() || done())?;
+    match off() {
+        Some(name) => Err(Failure::new(format!("{name} went off before {what}"), lab.consoles())),
+        None => Ok(()),
+    }
 }
 
 /// Powers all three on and waits until all are Ready.
@@ -166,14 +176,8 @@ fn formed(name: &'static str, lab: &Lab, network: PodNetwork) -> Result<Way, Fai
         until_containerd(lab)?;
         by_hand::write_bridges(lab, &NAMES, LIMIT)?;
     }
-    let off = || NAMES.iter().any(|n| !lab.node(n).is_on());
-    lab.until("the API servers of all", LIMIT, || {
-        off() || NAMES.iter().all(|n| at(lab, n, milestone::APISERVER).is_ok())
-    })?;
-    if off() {
-        return Err(Failure::new(format!("{name}: a node went off before all were Ready"), lab.consoles()));
-    }
-    by_hand::until_ready(lab, &NAMES, LIMIT)?;
+    until(lab, "the API servers of all", || NAMES.iter().all(|n| at(lab, n, milestone::APISERVER).is_ok()))?;
+    by_hand::until_ready(lab, &NAMES)?;
     let ready = begun.elapsed();
     lab.until_ready(&NAMES, LIMIT)?;
     let latest = |what: &str| NAMES.iter().filter_map(|n| at(lab, n, what).ok()).max();

@@ -35,9 +35,22 @@ pub fn etcd_data(folder: &Path) -> EtcdData {
     let member = folder.join(MEMBER);
     match std::fs::symlink_metadata(&member) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => EtcdData::Absent,
+        Ok(_) if is_unstarted(&member).unwrap_or(false) => EtcdData::Unstarted,
         Ok(_) if is_birth_alone(&member).unwrap_or(false) => EtcdData::Empty,
         _ => EtcdData::Present,
     }
+}
+
+/// No log (etcd renames a whole one into its place once it knows its cluster, and votes after that), and no snapshot. The
+/// database is made before.
+fn is_unstarted(member: &Path) -> std::io::Result<bool> {
+    let names = |folder: &str| match std::fs::read_dir(member.join(folder)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        folder => {
+            folder.and_then(|f| f.map(|e| e.map(|e| e.file_name())).collect::<Result<Vec<_>, _>>()).map(Some)
+        }
+    };
+    Ok(names("wal")?.is_none() && names("snap")?.into_iter().flatten().all(|name| name == "db"))
 }
 
 /// No snapshot, and a single segment of the log with nothing but the birth in it.
@@ -193,11 +206,17 @@ mod tests {
         assert_eq!(etcd_data(dir.path()), EtcdData::Absent);
         let (snap, wal) = (dir.path().join("member/snap"), dir.path().join("member/wal"));
         std::fs::create_dir_all(&snap).expect("made");
-        assert_eq!(etcd_data(dir.path()), EtcdData::Present, "a database may lie there, and no log says so");
+        std::fs::write(snap.join("db"), "db").expect("written");
+        std::fs::create_dir_all(dir.path().join("member/wal.tmp")).expect("made");
+        assert_eq!(etcd_data(dir.path()), EtcdData::Unstarted, "no log yet");
+        let old = snap.join("0000000000000002-0000000000000005.snap");
+        std::fs::write(&old, "s").expect("written");
+        assert_eq!(etcd_data(dir.path()), EtcdData::Present, "a snapshot, and its log is lost");
+        std::fs::remove_file(&old).expect("removed");
         std::fs::create_dir_all(&wal).expect("made");
+        assert_eq!(etcd_data(dir.path()), EtcdData::Present, "a log without its segment");
         std::fs::write(wal.join("0000000000000000-0000000000000000.wal"), [0; 4096]).expect("written");
         std::fs::write(wal.join("0.tmp"), [0; 64]).expect("written");
-        std::fs::write(snap.join("db"), "db").expect("written");
         assert_eq!(etcd_data(dir.path()), EtcdData::Empty);
         std::fs::write(snap.join("0000000000000002-0000000000000005.snap"), "s").expect("written");
         assert_eq!(etcd_data(dir.path()), EtcdData::Present, "a snapshot");

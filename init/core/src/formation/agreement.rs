@@ -9,9 +9,10 @@
 //! and A said "promised Y" during C's round and before its own: each round begins before the other. Any two required sets
 //! are strict majorities of one list, so some node is in both.
 //!
-//! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent. (That C is
-//!   not required by A is what consent means: the operator says that it has started nothing. It may come after all, be
-//!   promised a birth, start it and fall silent: consent is spent on whom a promise could make a quorum without this node.)
+//! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent.
+//! - That C is not required by A is what consent means: the operator says that it has started nothing. It may come after all
+//!   and start Y, for which A has promised it Y. Consent ends with that promise: C is required from then on, so every later
+//!   promise of A's has C in it, until a permit of another day.
 //! - The candidate names incarnations: a promise of a disk that is gone supports no birth of another disk.
 //! - What lives outside of the list is a cluster as well: an API server behind the endpoint ([`Endpoint::Ours`]), and whoever
 //!   asked this node as a member (among the answers, under whatever name). Nothing is born beside either.
@@ -159,7 +160,7 @@ fn required(
 ) -> BTreeSet<String> {
     let answered = |name: &str| matches!(answers.get(name), Some(Answer::Said { .. }));
     let begun = match record.promised() {
-        Some(birth) if rules.consent_ends_with_a_promise => may_have_begun(seeded, birth, answered),
+        Some(birth) if rules.consent_ends_with_a_promise => may_have_begun(seeded, birth),
         _ => BTreeSet::new(),
     };
     let counts = |name: &String| {
@@ -169,20 +170,11 @@ fn required(
     seeded.others().map(|n| n.name.clone()).filter(|name| !counts(name)).collect()
 }
 
-/// Those whom this permit's consent names, who are silent, and who are a quorum of a birth that was promised under it: they
-/// came after all. A new permit's consent was given after that promise, and counts.
-fn may_have_begun<'a>(
-    seeded: &Seeded,
-    birth: &'a Birth,
-    answered: impl Fn(&str) -> bool,
-) -> BTreeSet<&'a str> {
-    if seeded.permit.as_ref() != Some(birth.permit()) {
-        return BTreeSet::new();
-    }
-    let names = birth.participants().iter().map(|p| p.name.as_str());
-    let gone: BTreeSet<&str> =
-        names.filter(|name| seeded.without.contains(*name) && !answered(name)).collect();
-    if gone.len() > birth.participants().len() / 2 { gone } else { BTreeSet::new() }
+/// Those whom a birth was promised under this permit: they came after all. A new permit's consent was given after that
+/// promise, and counts.
+fn may_have_begun<'a>(seeded: &Seeded, birth: &'a Birth) -> BTreeSet<&'a str> {
+    let of_today = seeded.permit.as_ref() == Some(birth.permit());
+    birth.participants().iter().filter(|_| of_today).map(|p| p.name.as_str()).collect()
 }
 
 fn is_listed(seeded: &Seeded, name: &str) -> bool {

@@ -30,6 +30,8 @@ pub struct Now {
 pub enum EtcdData {
     /// No member's data.
     Absent,
+    /// A folder that etcd made before it became a member: there is no log, so it has never voted, nor held an entry.
+    Unstarted,
     /// A member that never had an entry beyond its birth's own.
     Empty,
     /// A member's data, or something that cannot be read.

@@ -248,7 +248,7 @@ impl Member<'_> {
         answers: &BTreeMap<String, super::Answer>,
     ) -> Result<Option<Action>, Refusal> {
         let empty = self.disks.etcd != EtcdData::Present;
-        let holds_nothing = record.started().is_none() && self.disks.etcd == EtcdData::Absent;
+        let holds_nothing = record.started().is_none() && !self.has_begun();
         if holds_nothing && !self.run.gate_open && started::is_superseded(birth, answers) {
             return Ok(Some(self.give_up(node, GivingUp::Worthless)));
         }
@@ -268,7 +268,7 @@ impl Member<'_> {
     fn joining(&self, record: &Record, node: &NodeRecord, birth: &BirthId) -> Result<Action, Refusal> {
         let running = self.run.gate_open;
         // A learner that never started is rendered again: the list of members may have changed since.
-        let never_started = !running && self.disks.etcd == EtcdData::Absent && !self.run.rendered;
+        let never_started = !running && !self.has_begun() && !self.run.rendered;
         let is_rendered = node.rendered() == Some(birth) && !never_started;
         if is_rendered && !running {
             // Joined, or a learner that had started: the others may need its vote, so it asks nobody.
@@ -319,23 +319,24 @@ impl Member<'_> {
             Membership::Wait(wait) => Action::Wait(wait),
             Membership::Learner(member) => match rendered() {
                 Some(action) => action,
-                // etcd compares the manifest's list with the cluster's at its first start: with an old one it never
-                // starts, and a member that may have begun is not begun again.
+                // A member that may have begun is not begun again.
                 None if member.name.is_empty() && self.has_old_list(view) => Action::RemoveMember(member.id),
                 None => match &self.run.not_promoted {
                     Some(why) => Action::Wait(Wait::Promotion(why.clone())),
                     None => Action::Promote,
                 },
             },
-            Membership::Voter => match rendered() {
+            Membership::Voter(member) => match rendered() {
                 Some(action) => action,
                 // A participant that had promised another birth by then is listed as a voter before its etcd has begun:
                 // "joined" without data would mean a lost disk at the next boot.
                 None if self.disks.etcd != EtcdData::Present && !self.run.api_ready => {
-                    if self.run.api_late {
-                        Action::Wait(Wait::Cluster("its own etcd has not begun".into()))
-                    } else {
+                    if !self.run.api_late {
                         Action::AwaitApi
+                    } else if !self.has_begun() && self.has_old_list(view) {
+                        Action::RemoveMember(member.id)
+                    } else {
+                        Action::Wait(Wait::OwnEtcd)
                     }
                 }
                 None => Action::WriteRecord(record.join().ok_or(IMPOSSIBLE)?),
@@ -343,6 +344,13 @@ impl Member<'_> {
         })
     }
 
+    /// Whether its etcd ever became a member.
+    fn has_begun(&self) -> bool {
+        !matches!(self.disks.etcd, EtcdData::Absent | EtcdData::Unstarted)
+    }
+
+    /// Whether the manifest that this boot wrote names other members than the cluster has now: an etcd that has not begun
+    /// never does with such a list.
     fn has_old_list(&self, view: &ClusterView) -> bool {
         self.run.rendered_members.as_ref().is_some_and(|list| *list != view.member_ids())
     }

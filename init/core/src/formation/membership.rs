@@ -115,8 +115,8 @@ pub enum Membership {
     AddLearner,
     /// This node is a learner, as this member, and may start (or has started) etcd.
     Learner(EtcdMember),
-    /// This node is a voter.
-    Voter,
+    /// This node is a voter, as this member; its etcd may not have begun.
+    Voter(EtcdMember),
     /// This node's etcd was started, and its member is listed no more.
     Gone,
     /// Look again later.
@@ -154,7 +154,7 @@ pub fn membership(
     let bound = line.and_then(|l| l.member);
     let listed = view.members.iter().find(|m| m.address == seeded.address || m.name == seeded.name);
     if let Some(member) = listed {
-        let mine = if member.learner { Membership::Learner(member.clone()) } else { Membership::Voter };
+        let mine = if member.learner { Membership::Learner } else { Membership::Voter }(member.clone());
         if !rules.members_are_checked || (!rules.unpublished_is_not_mine && member.name.is_empty()) {
             return Ok(mine);
         }

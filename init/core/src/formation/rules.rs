@@ -13,7 +13,7 @@ pub struct Rules {
     pub late_start_needs_its_incarnation: bool,
     /// A name in `without` that answers takes part.
     pub without_ends_with_an_answer: bool,
-    /// Consent is spent on those who, after it, were promised a birth that they can begin by themselves.
+    /// Consent to go without a node ends for good with a promise of a birth that it is part of.
     pub consent_ends_with_a_promise: bool,
     /// A birth that somebody started is joined or started late; off: it is one more that did not promise.
     pub started_wins: bool,

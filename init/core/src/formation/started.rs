@@ -83,6 +83,9 @@ pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
 /// Voters whose disks are gone, if they are so many that no majority is left: their nodes answer, hold nothing, and are not
 /// about to start the birth as its participants. `voters`: etcd's own list, for members come and go after a birth; empty for
 /// a node that has never seen one, which knows its birth's participants alone.
+///
+/// A node that joined later does not know the birth's incarnations: a participant whose own etcd has not begun yet counts as
+/// gone there. Its disk holds nothing, so what is said is true of the disks; that it can still begin ends the wait.
 pub fn lost_majority(
     record: &Record,
     voters: &[Listed],

@@ -34,6 +34,8 @@ pub enum Wait {
     StaleMember(String),
     /// etcd does not make this node's member a voter yet: what it says.
     Promotion(String),
+    /// This node is a voter, and its own etcd has not begun.
+    OwnEtcd,
     /// Another node does what is done once for the cluster.
     Lease(String),
     /// The majority of the birth's etcd disks is gone.
@@ -47,7 +49,7 @@ impl Wait {
             Wait::Peers(_) | Wait::Promises(_) | Wait::Participant(_) | Wait::Cluster(_) => 300,
             Wait::ClusterRecord | Wait::Learner(_) | Wait::Promotion(_) | Wait::Lease(_) => 600,
             Wait::NodeStillReady => 120,
-            Wait::StaleMember(_) | Wait::SickMember { .. } => 180,
+            Wait::StaleMember(_) | Wait::SickMember { .. } | Wait::OwnEtcd => 180,
             Wait::Quorum(_) | Wait::Outside(_) => 30,
         })
     }
@@ -64,6 +66,7 @@ impl Wait {
             | Wait::Lease(_)
             | Wait::Outside(_)
             | Wait::NodeStillReady
+            | Wait::OwnEtcd
             | Wait::StaleMember(_) => Duration::from_secs(1),
             Wait::Quorum(_) => Duration::from_secs(5),
         }
@@ -113,6 +116,12 @@ impl Wait {
                 "if the old machine is alive, switch it off; else wait, or remove it from a healthy control plane: \
                  \"nodeinit remove-member NAME\"",
             ),
+            Wait::OwnEtcd => (
+                Code::JoinBlocked,
+                "etcd of this node",
+                "look why its pod does not start: \"nodeinit logs kubelet\", /var/log/pods (etcd); a full or slow disk of etcd \
+                 shows there",
+            ),
             Wait::Quorum(_) => (
                 Code::QuorumLost,
                 "etcd",
@@ -148,6 +157,7 @@ impl std::fmt::Display for Wait {
             }
             Wait::StaleMember(why) => write!(f, "leave to remove this node's old member: {why}"),
             Wait::Promotion(why) => write!(f, "etcd to take this node as a voter ({why})"),
+            Wait::OwnEtcd => f.write_str("this node's own etcd to begin"),
             Wait::SickMember { who, why } => write!(f, "etcd's member {who} to be healthy ({why})"),
             Wait::Lease(holder) => write!(f, "{holder}, which sets up the cluster"),
             Wait::Quorum(names) => {

@@ -1,7 +1,8 @@
 //! What the seeds of one cluster must agree on, as a digest by field.
 //!
 //! Takes a [`NodeConfig`], gives texts that peers may exchange: a disagreement names the field. Only public things are
-//! hashed (names, networks, certificates; a permit's nonce has 128 random bits); tokens and keys never are.
+//! hashed (names, networks, certificates; a permit's nonce has 128 random bits); tokens and keys never are, nor values of
+//! components' arguments.
 
 use super::NodeConfig;
 use base64::Engine;
@@ -41,6 +42,13 @@ impl NodeConfig {
                 Method::Recover => "recover",
             };
             add("nodeimg.formation.method", &[method]);
+            let mut names: Vec<_> = k.cert_sans.value.iter().map(ToString::to_string).collect();
+            names.sort();
+            add("nodeimg.kubernetes.certSANs", &names.iter().map(String::as_str).collect::<Vec<_>>());
+            // Names alone: a value may be a secret, or a node's own.
+            for (field, args) in k.extra_args() {
+                add(field, &args.keys().map(|name| name.as_str()).collect::<Vec<_>>());
+            }
         }
         if let Some(permit) = &self.permit {
             add("nodeimg.formation.permit", &[&permit.cluster, &permit.nonce, &permit.not_after.to_string()]);

@@ -79,12 +79,7 @@ impl NodeConfig {
         l.sourced("nodeimg.kubernetes.serviceSubnet", &k.service_subnet);
         l.sourced("nodeimg.kubernetes.dnsDomain", &k.dns_domain);
         l.add("nodeimg.kubernetes.certSANs", list(&k.cert_sans.value), k.cert_sans.source.clone());
-        for (field, args) in [
-            ("nodeimg.kubernetes.apiServerExtraArgs", &k.api_server_extra_args),
-            ("nodeimg.kubernetes.controllerManagerExtraArgs", &k.controller_manager_extra_args),
-            ("nodeimg.kubernetes.schedulerExtraArgs", &k.scheduler_extra_args),
-            ("nodeimg.kubernetes.etcdExtraArgs", &k.etcd_extra_args),
-        ] {
+        for (field, args) in k.extra_args() {
             // Values may hold a secret; names never do.
             let source = if args.is_empty() { Source::Default } else { Source::UserData };
             l.add(field, list(args.keys().map(|n| format!("{n}={SECRET}"))), source);

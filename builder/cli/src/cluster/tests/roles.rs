@@ -11,6 +11,34 @@ pub fn wishes(role: Role, prefix: &str, count: u8, first: u8) -> Vec<NodeWish> {
         .collect()
 }
 
+#[test]
+fn what_is_said_of_components_stands_in_every_control_planes_seed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let args = |name: &str| [(name.to_owned(), "1".to_owned())].into();
+    let wish = ClusterSpec {
+        cert_sans: vec!["kube.example.net".into()],
+        extra_args: ExtraArgs {
+            api_server: args("v"),
+            controller_manager: args("kube-api-qps"),
+            scheduler: args("profiling"),
+            etcd: args("heartbeat-interval"),
+        },
+        ..large(folder.path().join("lab"), false)
+    };
+    let made = new(&wish).expect("a cluster");
+    // And in that of one more, from the folder's own file.
+    super::folders::run(&made.folder, "seed", &["cp4", "--role", "control-plane", "--address", "192.0.2.14"])
+        .expect("a seed");
+    for name in ["cp1", "cp3", "cp4"] {
+        let k = seed_of(&made.folder, name).kubernetes;
+        assert_eq!(k.cert_sans, wish.cert_sans, "{name}");
+        assert_eq!(k.api_server_extra_args, wish.extra_args.api_server, "{name}");
+        assert_eq!(k.controller_manager_extra_args, wish.extra_args.controller_manager, "{name}");
+        assert_eq!(k.scheduler_extra_args, wish.extra_args.scheduler, "{name}");
+        assert_eq!(k.etcd_extra_args, wish.extra_args.etcd, "{name}");
+    }
+}
+
 /// Three control planes, two workers, and three etcd nodes if they are wanted.
 pub fn large(out: PathBuf, external: bool) -> ClusterSpec {
     let etcd = if external { wishes(Role::Etcd, "etcd", 3, 21) } else { Vec::new() };

@@ -19,19 +19,18 @@ pub fn form(lab: &Lab, names: &[&str], endpoint: &str, limit: Duration) -> Resul
     for (number, name) in (2u8..).zip(rest) {
         sh(lab, name, &by_hand::join(name, address(number), endpoint), limit)?;
     }
-    until_ready(lab, names, limit)
+    until_ready(lab, names)
 }
 
 /// All nodes are Ready as `kubectl get nodes` says it.
-pub fn until_ready(lab: &Lab, names: &[&str], limit: Duration) -> Result<(), Failure> {
+pub fn until_ready(lab: &Lab, names: &[&str]) -> Result<(), Failure> {
     let Some(first) = names.first() else { return Ok(()) };
     let ready = r#"{range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
     let arguments = ["get", "nodes", "-o", &format!("jsonpath={ready}")];
-    lab.until("Ready of all", limit, || {
+    super::until(lab, "Ready of all", || {
         let nodes = lab.kubectl(first, &arguments).unwrap_or_default();
         nodes.lines().filter(|l| *l == "True").count() == names.len()
-    })?;
-    Ok(())
+    })
 }
 
 /// The script's pod network for a cluster that is made in another way.

@@ -169,6 +169,25 @@ fn silence_is_waited_for_by_name_unless_consent_names_it() {
     // Consent does not cover a node that answers that it cannot say.
     node.round(&[(1, blank(2, Some(&two))), (2, Standing::CannotSay { reason: "no disk".into() })]);
     assert!(matches!(&node.action, Action::Wait(Wait::Peers(_))));
+    // Nor one that came, was promised a birth, and fell silent: it may have begun it.
+    node.tick().round(&[(1, blank(2, Some(&two)))]);
+    assert!(
+        matches!(&node.action, Action::Wait(Wait::Peers(who)) if who[0].1.contains("came after the consent"))
+    );
+    assert_eq!(node.state.standing(), blank(1, Some(&three)));
+    // Consent of another day does.
+    let anew = Permit { nonce: "another".into(), ..permit() };
+    node.hear(Event::Reseeded(Box::new(Seeded {
+        without: BTreeSet::from(["cp3".into()]),
+        permit: Some(anew.clone()),
+        ..seeded(0)
+    })));
+    node.round(&[(1, blank(2, None))]);
+    let promised = node.state.standing();
+    assert!(
+        matches!(&promised, Standing::Blank { promised: Some(b), .. } if *b.permit() == anew && b.participants().len() == 2),
+        "{promised:?}"
+    );
 }
 
 #[test]

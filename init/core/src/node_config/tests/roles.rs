@@ -306,6 +306,27 @@ fn seeds_that_differ_name_the_field_and_hold_no_secret() {
         other(|o| o.formation.as_mut().expect("formation").without = vec!["cp3".into()]),
         ["nodeimg.formation.without"]
     );
+    let sans = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+    assert_eq!(other(|o| o.kubernetes.cert_sans.push("one.example".into())), ["nodeimg.kubernetes.certSANs"]);
+    let orders = [sans(["a.example", "b.example"]), sans(["b.example", "a.example"])].map(|names| {
+        let with = |o: &mut NodeSeed| {
+            three(o);
+            o.kubernetes.cert_sans = names;
+        };
+        let fields = decide_as(Role::ControlPlane, "cp1", with).expect("good").config.seed_fields();
+        fields["nodeimg.kubernetes.certSANs"].clone()
+    });
+    assert_eq!(orders[0], orders[1], "their order is no matter");
+    let argument = |name: &str, value: &str| {
+        let with = |o: &mut NodeSeed| {
+            three(o);
+            o.kubernetes.etcd_extra_args.insert(name.into(), value.into());
+        };
+        let fields = decide_as(Role::ControlPlane, "cp1", with).expect("good").config.seed_fields();
+        fields["nodeimg.kubernetes.etcdExtraArgs"].clone()
+    };
+    assert_ne!(argument("heartbeat-interval", "250"), mine["nodeimg.kubernetes.etcdExtraArgs"]);
+    assert_eq!(argument("log-level", "info"), argument("log-level", "warn"), "a value may be a node's own");
     assert_eq!(
         other(|o| {
             let pki = o.pki.as_mut().and_then(|p| p.ca.as_mut()).expect("a CA");
