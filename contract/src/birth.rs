@@ -35,6 +35,22 @@ pub enum Method {
     Recover,
 }
 
+/// Whether a birth may come about without so many of the listed nodes (`formation.without`); else why not. Two births of one
+/// permit must never both be possible: any two sets that agree on one have a node in common, and with `first`, whose
+/// participant is the lowest name that answers, two names that come and go could each be the lowest in turn.
+pub fn may_go_without(method: Method, listed: usize, left_out: usize) -> Result<(), &'static str> {
+    if listed.saturating_sub(left_out) * 2 <= listed {
+        return Err("no majority of the list is left");
+    }
+    if method == Method::First && left_out > 1 {
+        return Err("with method first one node at most is left out");
+    }
+    Ok(())
+}
+
+/// What to do where [`may_go_without`] refuses.
+pub const WITHOUT_HELP: &str = "leave more nodes in: two births of one cluster must never both be possible";
+
 /// One etcd member of a birth.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

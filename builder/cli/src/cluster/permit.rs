@@ -9,6 +9,7 @@ use super::kept::Kept;
 use super::made::{MadeNode, seeds, until};
 use super::seed::{self, Given, SeedDocuments};
 use jiff::Timestamp;
+use nodeimg_contract::birth::{WITHOUT_HELP, may_go_without};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::seed::Formation;
 use std::collections::BTreeSet;
@@ -133,14 +134,21 @@ fn without(kept: &Kept, role: Role, said: &[String]) -> Result<Vec<String>, Clus
         }
         names.insert(name.clone());
     }
-    let all = kept.spec.of(role).count();
-    if (all - names.len()) * 2 <= all {
-        return Err(ClusterError::Value {
-            what: "list of nodes to leave out",
-            value: said.join(", "),
-            wanted: "smaller than half of the cluster",
-            help: "leave more nodes in: two births of one cluster must never both be possible",
-        });
+    let refused = |cause: &str, help: &str| ClusterError::Refused {
+        option: "--without",
+        value: said.join(", "),
+        cause: cause.to_owned(),
+        help: help.to_owned(),
+    };
+    may_go_without(kept.spec.method, kept.spec.of(role).count(), names.len())
+        .map_err(|cause| refused(cause, WITHOUT_HELP))?;
+    if kept.spec.upload_certs
+        && kept.spec.of(role).any(|n| names.contains(&n.name) && kept.spec.holds_keys(n))
+    {
+        return Err(refused(
+            "it alone has the CAs' keys (--upload-certs)",
+            "mend that machine, or make a new cluster without --upload-certs",
+        ));
     }
     Ok(names.into_iter().collect())
 }

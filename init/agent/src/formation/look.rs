@@ -175,7 +175,7 @@ fn at_api(f: &Formation<'_>, address: IpAddr) -> Result<Told, String> {
 /// Removes an earlier incarnation of this node, or a learner that was left behind. What etcd complains of is looked at anew.
 pub fn remove(f: &Formation<'_>, id: u64) -> Event {
     f.reporter.line(format!(
-        "etcd's member {id:x} is an earlier life of this node, or a dead learner: it is removed"
+        "etcd's member {id:x} is removed: an earlier life of this node, a dead learner, or its own that cannot begin"
     ));
     changed(f, change(f, |etcd, through| etcd.remove(through, id)))
 }

@@ -44,13 +44,21 @@ pub fn etcd_data(folder: &Path) -> EtcdData {
 /// No log (etcd renames a whole one into its place once it knows its cluster, and votes after that), and no snapshot. The
 /// database is made before.
 fn is_unstarted(member: &Path) -> std::io::Result<bool> {
-    let names = |folder: &str| match std::fs::read_dir(member.join(folder)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        folder => {
-            folder.and_then(|f| f.map(|e| e.map(|e| e.file_name())).collect::<Result<Vec<_>, _>>()).map(Some)
-        }
+    // What a link leads to may only be absent now: it is no folder of etcd's making.
+    let is_there = |folder: &str| match std::fs::symlink_metadata(member.join(folder)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
     };
-    Ok(names("wal")?.is_none() && names("snap")?.into_iter().flatten().all(|name| name == "db"))
+    if !std::fs::symlink_metadata(member)?.is_dir() || is_there("wal")? {
+        return Ok(false);
+    }
+    if !is_there("snap")? {
+        return Ok(true);
+    }
+    let names: Vec<_> = std::fs::read_dir(member.join("snap"))?
+        .map(|e| e.map(|e| e.file_name()))
+        .collect::<Result<_, _>>()?;
+    Ok(names.iter().all(|name| name == "db"))
 }
 
 /// No snapshot, and a single segment of the log with nothing but the birth in it.
@@ -209,6 +217,10 @@ mod tests {
         std::fs::write(snap.join("db"), "db").expect("written");
         std::fs::create_dir_all(dir.path().join("member/wal.tmp")).expect("made");
         assert_eq!(etcd_data(dir.path()), EtcdData::Unstarted, "no log yet");
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).expect("made");
+        std::os::unix::fs::symlink("/nowhere", elsewhere.join(MEMBER)).expect("made");
+        assert_eq!(etcd_data(&elsewhere), EtcdData::Present, "what it leads to is absent now");
         let old = snap.join("0000000000000002-0000000000000005.snap");
         std::fs::write(&old, "s").expect("written");
         assert_eq!(etcd_data(dir.path()), EtcdData::Present, "a snapshot, and its log is lost");

@@ -12,7 +12,8 @@
 //! - [`required`] keeps the sets majorities: all of the list less `without`, and `without` counts only while silent.
 //! - That C is not required by A is what consent means: the operator says that it has started nothing. It may come after all
 //!   and start Y, for which A has promised it Y. Consent ends with that promise: C is required from then on, so every later
-//!   promise of A's has C in it, until a permit of another day.
+//!   promise of A's has C in it, until a permit of another day. (With `first` a later promise may name another, lower one:
+//!   hence one name at most in `without` there, [`nodeimg_contract::birth::may_go_without`].)
 //! - The candidate names incarnations: a promise of a disk that is gone supports no birth of another disk.
 //! - What lives outside of the list is a cluster as well: an API server behind the endpoint ([`Endpoint::Ours`]), and whoever
 //!   asked this node as a member (among the answers, under whatever name). Nothing is born beside either.
@@ -170,8 +171,8 @@ fn required(
     seeded.others().map(|n| n.name.clone()).filter(|name| !counts(name)).collect()
 }
 
-/// Those whom a birth was promised under this permit: they came after all. A new permit's consent was given after that
-/// promise, and counts.
+/// Those whom a birth was promised under this permit: they came after all. The consent of a new permit is the operator's new
+/// word, and counts.
 fn may_have_begun<'a>(seeded: &Seeded, birth: &'a Birth) -> BTreeSet<&'a str> {
     let of_today = seeded.permit.as_ref() == Some(birth.permit());
     birth.participants().iter().filter(|_| of_today).map(|p| p.name.as_str()).collect()

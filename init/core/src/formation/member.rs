@@ -333,7 +333,7 @@ impl Member<'_> {
                 None if self.disks.etcd != EtcdData::Present && !self.run.api_ready => {
                     if !self.run.api_late {
                         Action::AwaitApi
-                    } else if !self.has_begun() && self.has_old_list(view) {
+                    } else if !self.has_begun() && !member.healthy && self.has_old_list(view) {
                         Action::RemoveMember(member.id)
                     } else {
                         Action::Wait(Wait::OwnEtcd)
@@ -349,8 +349,8 @@ impl Member<'_> {
         !matches!(self.disks.etcd, EtcdData::Absent | EtcdData::Unstarted)
     }
 
-    /// Whether the manifest that this boot wrote names other members than the cluster has now: an etcd that has not begun
-    /// never does with such a list.
+    /// Whether the manifest that this boot wrote names other members than the cluster has now. An etcd that has not begun
+    /// never does with other addresses; where a member was only replaced at its own, it is removed and joins anew for nothing.
     fn has_old_list(&self, view: &ClusterView) -> bool {
         self.run.rendered_members.as_ref().is_some_and(|list| *list != view.member_ids())
     }

@@ -117,7 +117,7 @@ impl Wait {
                  \"nodeinit remove-member NAME\"",
             ),
             Wait::OwnEtcd => (
-                Code::JoinBlocked,
+                Code::ApiNotReady,
                 "etcd of this node",
                 "look why its pod does not start: \"nodeinit logs kubelet\", /var/log/pods (etcd); a full or slow disk of etcd \
                  shows there",

@@ -44,6 +44,7 @@ impl NodeConfig {
             add("nodeimg.formation.method", &[method]);
             let mut names: Vec<_> = k.cert_sans.value.iter().map(ToString::to_string).collect();
             names.sort();
+            names.dedup();
             add("nodeimg.kubernetes.certSANs", &names.iter().map(String::as_str).collect::<Vec<_>>());
             // Names alone: a value may be a secret, or a node's own.
             for (field, args) in k.extra_args() {

@@ -2,6 +2,7 @@
 
 use super::Decision;
 use crate::node_config::{ControlPlaneNode, NodeName};
+use nodeimg_contract::birth::{WITHOUT_HELP, may_go_without};
 use nodeimg_contract::fault::Code;
 use nodeimg_contract::image::Role;
 use nodeimg_contract::names::is_reachable;
@@ -149,12 +150,8 @@ impl Decision {
                 self.problem(field, "the name stands there twice", "name each node once");
             }
         }
-        if (listed.len().saturating_sub(names.len())) * 2 <= listed.len() {
-            self.problem(
-                FIELD,
-                format!("without {} of {} nodes no majority is left", names.len(), listed.len()),
-                "leave more nodes in: two births of one cluster must never both be possible",
-            );
+        if let Err(why) = may_go_without(formation.method, listed.len(), names.len()) {
+            self.problem(FIELD, format!("{} of {} nodes: {why}", names.len(), listed.len()), WITHOUT_HELP);
         }
         if formation.permit.is_none() {
             self.problem(

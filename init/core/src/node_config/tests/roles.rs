@@ -209,6 +209,10 @@ fn an_even_list_is_for_those_who_can_only_join() {
 
 #[test]
 fn a_birth_without_some_leaves_a_majority_and_needs_a_permit() {
+    use nodeimg_contract::birth::may_go_without;
+    assert!(may_go_without(Method::Quorum, 5, 2).is_ok() && may_go_without(Method::First, 5, 1).is_ok());
+    assert!(may_go_without(Method::First, 5, 2).is_err(), "two names could each be the lowest in turn");
+    assert!(may_go_without(Method::Quorum, 5, 3).is_err() && may_go_without(Method::First, 1, 1).is_err());
     let without = |names: &[&str], permit: bool| {
         decide_as(Role::ControlPlane, "cp1", |o| {
             three(o);
