@@ -244,10 +244,13 @@ impl Machine for Node {
 
     fn power_cut(&self) -> Result<(), LabError> {
         let cache: Option<Cache> = lock(&self.0.state).disk.cache();
+        // A disk that was cut goes on to answer, and others would count on an answer that keeps nothing: they must hear of
+        // none.
+        let quiet = self.0.ground.switches.set_up(self.0.cable, false);
         if let Some(cache) = cache.filter(|_| self.is_on()) {
             cache.cut();
         }
-        self.cut_now().map_err(self.failed("cut the power of"))?;
+        self.cut_now().and(quiet).map_err(self.failed("cut the power of"))?;
         self.until_off(KILL_LIMIT, "the end")
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Takes writes, gives reads that see them, and at a flush moves them to the image. At a cut everything since the last
 //! flush is forgotten, the strictest that a disk may do: from then on nothing reaches the image, whatever is asked.
+//! What it answers then is worth nothing: whoever cuts it must see to it that nobody hears of the machine any more.
 //! Touches the image that it is handed, and no other file.
 
 use std::collections::BTreeMap;
