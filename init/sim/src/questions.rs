@@ -84,7 +84,7 @@ impl World {
         self.askers_among(m, &mut answers);
         let before = self.started(m);
         let said: BTreeSet<usize> = (0..self.setting.listed)
-            .filter(|slot| matches!(answers.get(&name(*slot)), Some(Answer::Said { .. })))
+            .filter(|slot| answers.get(&name(*slot)).is_some_and(|a| a.standing().is_some()))
             .collect();
         let voters = self.remembered_voters(m);
         self.tell(m, Event::PeersAnswered { answers, endpoint, voters });
@@ -141,7 +141,7 @@ impl World {
                     }
                     Answer::Said { standing, differs: Vec::new() }
                 }
-                _ => Answer::Said { standing: asked.standing, differs: Vec::new() },
+                _ => Answer::Remembered(asked.standing),
             };
             if silent {
                 answers.insert(name(slot), answer);

@@ -88,9 +88,31 @@ at 58 Cut(2, 10)
 at 67 Cut(4, 15)
 ";
 
+/// Once in some five millions: of a wiped participant, silent now, its former life's question was remembered, and taken for
+/// its word that it held nothing: two nodes on their way into its birth gave that up, and with it what they had promised.
+const REMEMBERED_OF_A_FORMER_LIFE: &str = "formation-sim 3
+nodes 3
+method first
+loss 0
+endpoint listed
+guest lb
+mutant none
+seed 55060152
+moments 249
+at 0 On(1)
+at 0 On(2)
+at 0 On(3)
+at 0 On(4)
+at 7 Consent(0, 3)
+at 12 On(0)
+at 59 Cut(0, 60)
+at 150 Wipe(0)
+at 197 Cut(0, 59)
+";
+
 #[test]
 fn schedules_that_ended_badly_once_hold() {
-    for text in [VOTER_WITHOUT_ETCD, CONSENT_OF_BEFORE, CONSENT_TO_AND_FRO] {
+    for text in [VOTER_WITHOUT_ETCD, CONSENT_OF_BEFORE, CONSENT_TO_AND_FRO, REMEMBERED_OF_A_FORMER_LIFE] {
         let schedule = Schedule::from_text(text).expect("a schedule");
         let outcome = schedule.run(false).0;
         assert!(!matches!(outcome, Outcome::Violated(_)), "{outcome:?}\n{text}");

@@ -184,8 +184,7 @@ impl Desk {
                 Some(Answer::Said { .. }) => {}
                 Some(Answer::Untrusted(_)) if is_listed(&name) => {}
                 _ => {
-                    let said = Answer::Said { standing: heard.asker.standing(), differs: Vec::new() };
-                    answers.insert(name.to_string(), said);
+                    answers.insert(name.to_string(), Answer::Remembered(heard.asker.standing()));
                 }
             }
         }

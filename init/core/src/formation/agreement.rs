@@ -118,7 +118,7 @@ pub fn agree(
             }
             Some(Answer::Silent(why)) => silent.push((name.clone(), why.clone())),
             // `cluster` found nobody who has the cluster that it goes to join: it finds that out too, and becomes blank.
-            Some(Answer::Said { .. }) => {
+            Some(Answer::Said { .. } | Answer::Remembered(_)) => {
                 silent.push((name.clone(), "it joins a cluster of which nobody answers".into()));
             }
             None => silent.push((name.clone(), "not asked yet".into())),
@@ -159,7 +159,7 @@ fn required(
     answers: &BTreeMap<String, Answer>,
     rules: Rules,
 ) -> BTreeSet<String> {
-    let answered = |name: &str| matches!(answers.get(name), Some(Answer::Said { .. }));
+    let answered = |name: &str| answers.get(name).is_some_and(|a| a.standing().is_some());
     let begun = match record.promised() {
         Some(birth) if rules.consent_ends_with_a_promise => may_have_begun(seeded, birth),
         _ => BTreeSet::new(),
@@ -194,7 +194,7 @@ struct Found {
 fn cluster(seeded: &Seeded, answers: &BTreeMap<String, Answer>) -> Result<Option<(String, Found)>, Refusal> {
     let mut found: Option<(String, Found)> = None;
     for (name, answer) in answers {
-        let Answer::Said { standing, .. } = answer else { continue };
+        let Some(standing) = answer.standing() else { continue };
         let Some(id) = standing.cluster() else { continue };
         if matches!(standing, Standing::Member { holds: false, .. }) {
             continue;
@@ -309,7 +309,7 @@ fn another_pki(answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
 fn doubles(seeded: &Seeded, record: &Record, answers: &BTreeMap<String, Answer>) -> Result<(), Refusal> {
     let mut seen = BTreeMap::from([(record.incarnation(), seeded.name.as_str())]);
     for (name, answer) in answers {
-        let Answer::Said { standing, .. } = answer else { continue };
+        let Some(standing) = answer.standing() else { continue };
         if let Some(incarnation) = standing.incarnation()
             && let Some(first) = seen.insert(incarnation, name)
         {

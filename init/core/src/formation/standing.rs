@@ -120,8 +120,21 @@ pub enum Answer {
         /// must not be born together.
         differs: Vec<String>,
     },
+    /// Nothing came now; it asked this node of late, and said this of itself then. Its disk may be another one by now: it
+    /// counts for a cluster that may live, never for one that is gone.
+    Remembered(Standing),
     /// Nothing came; why, for people.
     Silent(String),
     /// What came cannot be believed (certificate, name, version of the protocol); why, for people.
     Untrusted(String),
+}
+
+impl Answer {
+    /// What it says or said of late.
+    pub fn standing(&self) -> Option<&Standing> {
+        match self {
+            Answer::Said { standing, .. } | Answer::Remembered(standing) => Some(standing),
+            Answer::Silent(_) | Answer::Untrusted(_) => None,
+        }
+    }
 }

@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// "Holds nothing" is: blank, of another birth, or on its way into this one without data. A joiner has no vote, or is a
 /// participant that begins late, so the last of these never takes a voter from a birth that lives. Whoever else answers (a member that is not in the list) must
-/// hold nothing of it either; and of a cluster that only such a node told of, nothing is given up at all: it may be off.
+/// hold nothing of it either; what is remembered of a node that is silent now is no word that it holds nothing (its disk may be
+/// a younger one); and of a cluster that only such a node told of, nothing is given up at all: it may be off.
 pub fn is_worth_nothing(
     seeded: &Seeded,
     record: &Record,
@@ -42,7 +43,7 @@ pub fn is_worth_nothing(
         .chain(participants().map(|p| p.name.clone()))
         .filter(|n| *n != seeded.name)
         .collect();
-    let held = answers.values().any(|a| matches!(a, Answer::Said { standing, .. } if standing.holds(&own)));
+    let held = answers.values().filter_map(Answer::standing).any(|s| s.holds(&own));
     let has_served = record.joined().is_some();
     let empty = etcd_is_empty && !has_served;
     (empty || !rules.data_is_never_given_up)
@@ -54,30 +55,20 @@ pub fn is_worth_nothing(
 
 /// Another birth than this node's own that a peer belongs to.
 pub fn other_birth<'a>(own: &BirthId, answers: &'a BTreeMap<String, Answer>) -> Option<&'a String> {
-    answers.iter().find_map(|(name, answer)| match answer {
-        Answer::Said { standing, .. } => standing.cluster().filter(|b| b != own).map(|_| name),
-        _ => None,
-    })
+    answers.iter().find_map(|(name, answer)| answer.standing()?.cluster().filter(|b| b != own).map(|_| name))
 }
 
 /// Whether the cluster that a node without data was on its way into goes on under another birth (an operator's recovery):
 /// somebody has started another, and nobody who answers holds data of the own.
 pub fn is_superseded(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
-    let said = || {
-        answers.values().filter_map(|a| match a {
-            Answer::Said { standing, .. } => Some(standing),
-            _ => None,
-        })
-    };
+    let said = || answers.values().filter_map(Answer::standing);
     let other = |s: &Standing| matches!(s, Standing::Started { birth, .. } if birth.id() != *own);
     said().any(other) && !said().any(|s| s.holds(own))
 }
 
 /// Whether anybody says that it belongs to this birth.
 pub fn has_company(own: &BirthId, answers: &BTreeMap<String, Answer>) -> bool {
-    answers
-        .values()
-        .any(|a| matches!(a, Answer::Said { standing, .. } if standing.cluster().as_ref() == Some(own)))
+    answers.values().filter_map(Answer::standing).any(|s| s.cluster().as_ref() == Some(own))
 }
 
 /// Voters whose disks are gone, if they are so many that no majority is left: their nodes answer, hold nothing, and are not

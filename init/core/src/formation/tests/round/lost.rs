@@ -31,6 +31,20 @@ fn what_holds_nothing_is_given_up_when_nobody_else_holds_anything() {
     }
 }
 
+#[test]
+fn what_is_remembered_of_a_silent_node_gives_nothing_up() {
+    let other = birth(Method::Quorum, &[(0, 7), (1, 8), (2, 9)]);
+    let of_another = Standing::Member { incarnation: incarnation(9), birth: other.id(), holds: true };
+    let fresh = Answer::Said { standing: of_another.clone(), differs: Vec::new() };
+    for (three, given_up) in [(fresh, true), (Answer::Remembered(of_another), false)] {
+        let mut node = lonely(EtcdData::Empty);
+        let two = Answer::Said { standing: blank(8, None), differs: Vec::new() };
+        let answers = BTreeMap::from([("cp2".into(), two), ("cp3".into(), three)]);
+        node.hear(peers_answered(answers, Endpoint::Nothing));
+        assert_eq!(matches!(node.action, Action::WriteNodeRecord(_)), given_up, "{:?}", node.action);
+    }
+}
+
 /// What the node makes of a round in which etcd remembers these voters.
 fn with_voters(mut node: Node, voters: &[&str], said: &[(&str, Standing)]) -> Node {
     let listed = |n: &&str| {
