@@ -104,7 +104,8 @@ impl World {
     }
 
     /// Whether the disk of a listed node says that it has started another birth. (With two machines under one name, a disk
-    /// that was put back, or consent in its own seed to do without the silent node, it may.) `said`: who answered in the round.
+    /// that was put back, or consent in its own seed to do without the silent node, it may.) `said`: who
+    /// answered in the round, or had asked of late.
     fn another_is_started(&self, starter: usize, birth: &BirthId, said: &BTreeSet<usize>) -> bool {
         let without = &self.machines[starter].seeded.without;
         let started = |m: &Machine| {

@@ -18,7 +18,8 @@
 //! - What lives outside of the list is a cluster as well: an API server behind the endpoint ([`Endpoint::Ours`]), and whoever
 //!   asked this node as a member (among the answers, under whatever name). Nothing is born beside either.
 //! - "Started" always wins over "blank": a birth that somebody started is joined, or started late by those in it. What is
-//!   remembered of an asker names no participants: to promise a birth anew takes the word of a disk that is there.
+//!   remembered of an asker names no participants: to promise a birth anew takes the word of a disk that is there. It stops
+//!   births ([`Answer::Remembered`]), and [`super::started`] gives nothing up by it.
 
 use super::record::Record;
 use super::refusal::Refusal;

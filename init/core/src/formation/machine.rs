@@ -146,7 +146,8 @@ pub enum Action {
     AskPeers,
     /// Look at the cluster of this birth through its members.
     LookAtCluster(BirthId),
-    /// Remove a member from etcd's list (id): an earlier incarnation of this node.
+    /// Remove a member from etcd's list (id): an earlier incarnation of this node, a learner that was left behind, or this
+    /// node's own that cannot begin any more.
     RemoveMember(u64),
     /// Add this node to etcd's list as a learner.
     AddLearner,

@@ -3,8 +3,9 @@
 //! Takes a [`ClusterView`] (one linearizable look through a voter), gives one [`Membership`]. One change at a time; the
 //! caller looks again after each: claim the name in the cluster's record, be added, bind the member's id to the claim, and
 //! only then start etcd. Claim and binding are writes that fail if the record has changed since the look, so that of two
-//! machines that join under one name one alone starts the member. Never removes a member that may be alive: [`may_remove`] has the four conditions of the
-//! design, and a clone of a living node's seed meets at least one of them unmet. They hold for a learner that somebody left
+//! machines that join under one name one alone starts the member. Never removes another's member that may be alive:
+//! [`may_remove`] has the four conditions of the design, and a clone of a living node's seed meets at least one of them
+//! unmet. (Its own, that cannot begin any more, a node removes by itself: [`super::member`].) They hold for a learner that somebody left
 //! behind half-way as well: it has no vote, and would keep everybody else from joining.
 
 use super::rules::Rules;
