@@ -21,6 +21,7 @@ mod external;
 pub mod files;
 mod guest;
 mod https;
+mod last_words;
 mod lease;
 mod look;
 mod nodes;
@@ -334,7 +335,11 @@ impl Shown {
 
     fn wait(&mut self, f: &Formation<'_>, wait: Wait) -> Option<Event> {
         let kind = std::mem::discriminant(&wait);
-        let (what, fault) = (wait.to_string(), wait.fault());
+        let what = wait.to_string();
+        let fault = match wait {
+            Wait::OwnEtcd => last_words::explain(f, wait.fault()),
+            _ => wait.fault(),
+        };
         f.desk.waits_for(Some(what.clone()));
         match &self.wait {
             Some((same, guard)) if *same == kind => guard.now_for(what, fault.cause),

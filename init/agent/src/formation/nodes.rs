@@ -1,7 +1,7 @@
 //! Waiting for the own API server, and looking at the own Node object.
 
 use super::api::Api;
-use super::{Formation, records};
+use super::{Formation, last_words, records};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
@@ -67,6 +67,9 @@ pub fn await_api(f: &Formation<'_>) -> Result<Event, Fault> {
             break;
         }
     }
+    if let Some(words) = last_words::of_this_boot(f) {
+        wait.cause(words);
+    }
     Ok(Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD))))
 }
 
@@ -124,7 +127,7 @@ pub fn look(f: &Formation<'_>) {
         Err(fault) => {
             f.memory.missed.set(f.memory.missed.get().saturating_add(1));
             if f.memory.missed.get() >= 3 && !f.stopping() {
-                f.reporter.fault(fault);
+                f.reporter.fault(last_words::explain(f, fault));
                 f.reporter.ready(false);
             }
         }
