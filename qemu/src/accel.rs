@@ -1,8 +1,9 @@
 //! KVM where it truly works, else TCG.
 //!
 //! `/dev/kvm` may open, answer every ioctl and even run a few instructions, and still hang a guest (nested
-//! virtualisation, filtered hypervisors). So a guest decides: firmware, a boot sector from a disk, one write to QEMU's
-//! debug exit port. It answers within a second where KVM works.
+//! virtualisation, filtered hypervisors), or emulate all of them one by one and stop at the first that its emulator does not
+//! know. So a guest decides: firmware, a boot sector from a disk, protected mode, one instruction that only a processor
+//! carries out, one write to QEMU's debug exit port. It answers within a second where KVM works.
 
 use crate::error::VmError;
 use crate::program::QemuProgram;
@@ -47,8 +48,31 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ANSWER: u8 = 0x10;
 const ANSWER_STATUS: i32 = (ANSWER as i32) << 1 | 1;
 
-/// mov al, ANSWER; out 0xf4, al; hlt; jmp back to hlt.
-const BOOT_CODE: [u8; 7] = [0xb0, ANSWER, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd];
+/// A boot sector. Protected mode, because there a processor needs no help with any instruction; the coprocessor, because
+/// KVM's emulator knows none of its arithmetic and every processor does.
+#[rustfmt::skip]
+const BOOT_CODE: [u8; 70] = [
+    0xfa,                                     // cli
+    0x31, 0xc0,                               // xor ax, ax
+    0x8e, 0xd8,                               // mov ds, ax
+    0x66, 0x0f, 0x01, 0x16, 0x40, 0x7c,       // lgdt [0x7c40]
+    0x0f, 0x20, 0xc0,                         // mov eax, cr0
+    0x0c, 0x01,                               // or al, 1
+    0x0f, 0x22, 0xc0,                         // mov cr0, eax
+    0xea, 0x18, 0x7c, 0x08, 0x00,             // jmp 8:0x7c18
+    0xdb, 0xe3,                               // fninit
+    0xd9, 0xe8,                               // fld1
+    0xdd, 0xd8,                               // fstp st(0)
+    0xb0, ANSWER,                             // mov al, ANSWER
+    0xe6, 0xf4,                               // out 0xf4, al
+    0xf4,                                     // hlt
+    0xeb, 0xfd,                               // jmp back to hlt
+    0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0,                   // 0x7c28: the descriptors: none,
+    0xff, 0xff, 0, 0, 0, 0x9b, 0xcf, 0,       // code, 4 GiB from 0,
+    0xff, 0xff, 0, 0, 0, 0x93, 0xcf, 0,       // data, the same
+    0x17, 0, 0x28, 0x7c, 0, 0,                // 0x7c40: their table's size and place
+];
 
 /// Asks a guest. Takes up to some seconds where KVM is broken: ask once, keep the answer. Never fails because of KVM.
 pub fn choose_accel(program: &QemuProgram) -> Result<AccelChoice, VmError> {
@@ -62,6 +86,7 @@ pub fn choose_accel(program: &QemuProgram) -> Result<AccelChoice, VmError> {
             "TCG (software), because a guest under KVM did not answer within {} s",
             PATIENCE.as_secs()
         )),
+        Answer::Stopped(text) => tcg(format!("TCG (software), because KVM stopped a guest: {text}")),
         Answer::Failed(text) => tcg(format!("TCG (software), because QEMU cannot use KVM: {text}")),
     })
 }
@@ -70,6 +95,8 @@ pub fn choose_accel(program: &QemuProgram) -> Result<AccelChoice, VmError> {
 enum Answer {
     Yes,
     Silence,
+    /// No answer, and QEMU complains.
+    Stopped(String),
     Failed(String),
 }
 
@@ -91,19 +118,10 @@ fn probe(program: &QemuProgram, accel: Accel, patience: Duration) -> Result<Answ
     command.current_dir(dir.path());
     let mut child = command.spawn().map_err(|source| VmError::Start { program: program.name(), source })?;
     let deadline = Instant::now() + patience;
-    let answer = loop {
+    let ended = loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.code() == Some(ANSWER_STATUS) => break Answer::Yes,
-            Ok(Some(status)) => {
-                let mut text = String::new();
-                if let Some(stderr) = child.stderr.take() {
-                    let _ = stderr.take(4096).read_to_string(&mut text);
-                }
-                // An assertion may follow: the first error says more.
-                let line = text.lines().find(|l| l.contains("error:")).or(text.lines().last());
-                break Answer::Failed(line.map_or_else(|| status.to_string(), str::to_owned));
-            }
-            Ok(None) if Instant::now() >= deadline => break Answer::Silence,
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() >= deadline => break None,
             // A child has no event to wait on with a deadline but its end: ask often.
             Ok(None) => std::thread::sleep(Duration::from_millis(10)),
             Err(source) => return Err(VmError::Start { program: program.name(), source }),
@@ -111,7 +129,18 @@ fn probe(program: &QemuProgram, accel: Accel, patience: Duration) -> Result<Answ
     };
     let _ = child.kill();
     let _ = child.wait();
-    Ok(answer)
+    let mut text = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(4096).read_to_end(&mut text);
+    }
+    let text = String::from_utf8_lossy(&text);
+    // An assertion or the registers may follow: the first error says more.
+    let line = text.lines().find(|l| l.contains("error")).or(text.lines().last()).map(str::to_owned);
+    Ok(match ended {
+        Some(status) if status.code() == Some(ANSWER_STATUS) => Answer::Yes,
+        Some(status) => Answer::Failed(line.unwrap_or_else(|| status.to_string())),
+        None => line.map_or(Answer::Silence, Answer::Stopped),
+    })
 }
 
 fn arguments(command: &mut Command, accel: Accel, disk: &Path) {
@@ -167,5 +196,9 @@ mod tests {
             Answer::Failed("no such accel".into())
         );
         assert_eq!(ask("exec sleep 1000", Duration::from_millis(100)), Answer::Silence);
+        assert_eq!(
+            ask("echo KVM internal error. >&2; echo RAX=0 >&2; exec sleep 1000", Duration::from_millis(500)),
+            Answer::Stopped("KVM internal error.".into())
+        );
     }
 }
