@@ -101,7 +101,7 @@ pub struct NodeSeed {
     /// CAs and keys (control planes; etcd nodes, of etcd alone).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pki: Option<Pki>,
-    /// Bootstrap tokens kept valid for nodes that join.
+    /// Bootstrap tokens for nodes that join: each is put into the cluster once, with its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bootstrap_tokens: Vec<BootstrapToken>,
     /// The state disk.

@@ -129,6 +129,10 @@ pub struct Memory {
     addresses: RefCell<Option<(Instant, Vec<IpAddr>)>>,
     /// It was said that a server of another CA answers behind the endpoint.
     elsewhere: Cell<bool>,
+    /// How often an API server behind the endpoint took a connection and gave no good answer.
+    turned_away: Cell<usize>,
+    /// What this control plane could not put into its cluster.
+    not_kept: RefCell<Option<Fault>>,
     /// Looks at the node without an answer, in a row.
     missed: Cell<u32>,
     steady: Cell<bool>,
@@ -337,7 +341,7 @@ impl Shown {
         let kind = std::mem::discriminant(&wait);
         let what = wait.to_string();
         let fault = match wait {
-            Wait::OwnEtcd => last_words::explain(f, wait.fault()),
+            Wait::OwnEtcd | Wait::Cluster(_) => last_words::explain(f, wait.fault()),
             _ => wait.fault(),
         };
         f.desk.waits_for(Some(what.clone()));

@@ -39,6 +39,8 @@ use std::time::Duration;
 pub const KEPT_CONFIG: &str = config::KEPT;
 /// Its network-config document.
 pub const KEPT_NETWORK: &str = config::KEPT_NETWORK;
+/// After a failed try to do what an operator asked for in the boot before.
+const REQUEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long resolving one name may take.
 const RESOLVE: Duration = Duration::from_secs(10);
 
@@ -138,14 +140,17 @@ impl Node {
             Ok(None) => return Ok(()),
             Err(_) => return Err(config::no_state()),
         };
-        crate::formation::carry_out(r, &self.processes, || self.shutdown.asked())?;
+        // What an operator asked for may fail, or take long: there must be a way in.
+        ssh::start(self, &config.ssh_authorized_keys);
+        if !self.carry_out() {
+            return Ok(());
+        }
         if !config::keep(r, &config, &seeded, state == State::Memory, || self.shutdown.asked())? {
             return Ok(());
         }
         self.watch.gate(r);
 
         r.phase(Phase::Services);
-        ssh::start(self, &config.ssh_authorized_keys);
         if needed.join().is_err() {
             r.warn("modules and settings that Kubernetes needs may be missing: their thread failed");
         }
@@ -168,6 +173,26 @@ impl Node {
         };
         formation.run();
         Ok(())
+    }
+
+    /// Tries until it is done; `false`: the node goes down.
+    fn carry_out(&self) -> bool {
+        let mut shown: Option<Fault> = None;
+        loop {
+            let done = crate::formation::carry_out(&self.reporter, &self.processes, || self.shutdown.asked());
+            if let Some(fault) = shown.take() {
+                self.reporter.clear_fault_of(fault.code, &fault.object);
+            }
+            let Err(fault) = done else { return true };
+            if self.shutdown.asked() {
+                return false;
+            }
+            self.reporter.fault(fault.clone());
+            shown = Some(fault);
+            if crate::process::poll(REQUEST_PAUSE, Duration::from_millis(250), || self.shutdown.asked()) {
+                return false;
+            }
+        }
     }
 
     /// Storage, image store, containerd: as soon as the seed consents.

@@ -204,4 +204,14 @@ pub fn first_uploads_its_keys() {
     };
     assert!(key("cp1").contains("etcd/ca.key"));
     assert_eq!(key("cp1"), key("cp3"), "cp3 has fetched what cp1 has");
+
+    // kubeadm deletes what was uploaded two hours later: a node that comes back blank gets the keys all the same.
+    good(lab.kubectl("cp1", &["delete", "secret", "kubeadm-certs", "-n", "kube-system"]));
+    good(lab.node("cp3").power_cut());
+    good(lab.node("cp3").wipe_disk());
+    good(lab.node("cp3").power_on());
+    good(lab.until_ready(&["cp3"], READY * 2));
+    tell(&lab, "cp3", "wiped, after its cluster's keys were deleted");
+    one_cluster(&lab, &ALL);
+    assert_eq!(key("cp1"), key("cp3"), "cp3 has fetched them again");
 }

@@ -1,23 +1,22 @@
 //! etcd on nodes of its own.
 
-use crate::claims::{READY, fault, good, members, one_cluster, read, write, write_named};
+use crate::claims::{ALL, READY, THREE, fault, good, members, one_cluster, read, write, write_named};
 use crate::support::{Seeds, lab_of_roles, tell};
 use nodeimg_contract::fault::Code;
 use nodeimg_lab::{Lab, Machine};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const CP: (&str, &str) = ("cp1", "10.77.0.11");
 const ETCD: [(&str, &str); 3] = [("etcd1", "10.77.0.21"), ("etcd2", "10.77.0.22"), ("etcd3", "10.77.0.23")];
 
-/// One control plane, and the first so many of the etcd nodes.
-fn with_etcd(count: usize) -> (Seeds, Lab, Vec<&'static str>) {
-    let of_etcd = || ETCD.iter().take(count);
+/// The first so many of the control planes, and of the etcd nodes.
+fn with_etcd(planes: usize, etcd: usize) -> (Seeds, Lab, Vec<&'static str>) {
+    let of_etcd = || ETCD.iter().take(etcd);
     let wishes: Vec<String> = of_etcd().map(|(name, address)| format!("{name}={address}")).collect();
     let more: Vec<&str> = wishes.iter().flat_map(|w| ["--etcd", w.as_str()]).collect();
-    let seeds = Seeds::with("lab", &[CP], &more);
+    let seeds = Seeds::with("lab", &THREE[..planes], &more);
     let others: Vec<_> = of_etcd().map(|(name, _)| (*name, "etcd")).collect();
-    let lab = lab_of_roles(&seeds, &["cp1"], &others);
+    let lab = lab_of_roles(&seeds, &ALL[..planes], &others);
     (seeds, lab, of_etcd().map(|(name, _)| *name).collect())
 }
 
@@ -39,9 +38,10 @@ fn every_member_is_recorded(lab: &Lab, etcd: &[&str]) {
     }
 }
 
-fn forms_and_survives(count: usize) {
-    let (_seeds, lab, etcd) = with_etcd(count);
-    let all: Vec<&str> = etcd.iter().copied().chain(["cp1"]).collect();
+fn forms_and_survives(planes: usize, count: usize) {
+    let (_seeds, lab, etcd) = with_etcd(planes, count);
+    let planes = &ALL[..planes];
+    let all: Vec<&str> = etcd.iter().chain(planes).copied().collect();
     good(lab.power_on(&all));
     good(lab.until_ready(&all, READY));
     all.iter().for_each(|n| tell(&lab, n, "external etcd"));
@@ -53,24 +53,37 @@ fn forms_and_survives(count: usize) {
     assert!(!uploaded.contains("initial-cluster") && !uploaded.contains("dataDir"), "{uploaded}");
 
     good(lab.power_cut(&all));
-    // The control plane comes first, and waits for its etcd.
-    good(lab.power_on(&["cp1"]));
+    // The control planes come first, and wait for their etcd.
+    good(lab.power_on(planes));
     good(lab.power_on(&etcd));
     good(lab.until_ready(&all, READY));
     every_member_is_recorded(&lab, &etcd);
-    assert_eq!(read(&lab, "cp1"), "before the cut");
+    let births: BTreeSet<String> = planes.iter().map(|plane| birth_by(&lab, plane)).collect();
+    assert_eq!(births.len(), 1, "one cluster, by every API server: {births:?}");
+    for plane in planes {
+        assert_eq!(read(&lab, plane), "before the cut", "{plane}");
+    }
+    let nodes = good(lab.kubectl("cp1", &["get", "nodes", "-o", "name"]));
+    let nodes: BTreeSet<&str> = nodes.lines().filter_map(|l| l.strip_prefix("node/")).collect();
+    assert_eq!(nodes, planes.iter().copied().collect(), "every control plane is a Node, and nobody else");
+}
+
+/// The birth that the ConfigMap names, and the one before it, as a control plane's API server has it.
+fn birth_by(lab: &Lab, plane: &str) -> String {
+    let data = "jsonpath={.data.birth} {.data.formerly}";
+    good(lab.kubectl(plane, &["get", "configmap", "nodeimg", "-n", "kube-public", "-o", data]))
 }
 
 pub fn one_etcd_node() {
-    forms_and_survives(1);
+    forms_and_survives(1, 1);
 }
 
 pub fn three_etcd_nodes() {
-    forms_and_survives(3);
+    forms_and_survives(3, 3);
 }
 
 pub fn a_wiped_one_comes_back() {
-    let (_seeds, lab, etcd) = with_etcd(3);
+    let (_seeds, lab, etcd) = with_etcd(1, 3);
     good(lab.power_on(&["etcd1", "etcd2", "etcd3", "cp1"]));
     good(lab.until_ready(&["etcd1", "etcd2", "etcd3", "cp1"], READY));
     write(&lab, "cp1", "before the wipe");
@@ -93,15 +106,12 @@ pub fn a_wiped_one_comes_back() {
 
 /// Two of three etcd disks are gone for good. The control plane runs on through all of it.
 pub fn recovered() {
-    let (_seeds, lab, etcd) = with_etcd(3);
+    let (_seeds, lab, etcd) = with_etcd(1, 3);
     let all: Vec<&str> = etcd.iter().copied().chain(["cp1"]).collect();
     good(lab.power_on(&all));
     good(lab.until_ready(&all, READY));
     write(&lab, "cp1", "before the loss");
-    let birth = || {
-        let data = "jsonpath={.data.birth} {.data.formerly}";
-        good(lab.kubectl("cp1", &["get", "configmap", "nodeimg", "-n", "kube-public", "-o", data]))
-    };
+    let birth = || birth_by(&lab, "cp1");
     let before = birth();
     good(lab.power_cut(&etcd));
     ["etcd2", "etcd3"].iter().for_each(|n| good(lab.node(n).wipe_disk()));

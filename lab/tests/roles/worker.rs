@@ -1,6 +1,6 @@
 //! Workers: they join by token, pin the cluster's birth, and keep their pods.
 
-use crate::claims::{READY, fault, good, waits_for};
+use crate::claims::{READY, fault, good, one_cluster, waits_for};
 use crate::support::{Seeds, lab_of_roles, tell};
 use nodeimg_contract::fault::Code;
 use nodeimg_lab::{Lab, Machine};
@@ -39,6 +39,7 @@ pub fn joins_by_token() {
     good(lab.node("w1").power_on());
     good(lab.until_ready(&["w1"], READY));
     tell(&lab, "w1", "after a cut");
+    one_cluster(&lab, &["cp1"]);
 }
 
 fn no_token_on_disk(lab: &Lab) {
@@ -89,6 +90,7 @@ pub fn sees_another_birth() {
     }));
     good(lab.until_ready(&["cp1", "w1"], READY));
     assert_eq!(containers(&lab, "w1"), before, "the same containers");
+    one_cluster(&lab, &["cp1"]);
 }
 
 /// The token in a node's seed.
@@ -144,6 +146,7 @@ pub fn secrets_are_over() {
     apply(&lab, &secret);
     good(lab.until_ready(&["w1"], READY));
     no_token_on_disk(&lab);
+    one_cluster(&lab, &["cp1"]);
 }
 
 /// A token that leaked is deleted: no control plane puts it back, not after a boot either. A new one lets the worker in.
@@ -180,6 +183,7 @@ pub fn a_deleted_token() {
     apply(&lab, &new);
     good(lab.until_ready(&["w1"], READY));
     assert!(!noted().is_ok_and(|map| map.contains(&leaked)), "the note names no secret");
+    one_cluster(&lab, &["cp1"]);
 }
 
 /// As an administrator does it who was given the document.

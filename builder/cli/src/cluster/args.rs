@@ -96,7 +96,7 @@ pub struct ClusterNewArgs {
     /// seeds of nodes that join it with "nodeimg cluster seed"
     #[arg(long, requires = "ca_dir", conflicts_with_all = ["permit_ttl", "upload_certs"])]
     pub adopt: bool,
-    /// How long workers may join after now; the cluster keeps tokens of listed workers valid
+    /// How long workers may join after now: their tokens' life; control planes put each token into the cluster once
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = lifetime)]
     pub token_ttl: SignedDuration,
     /// Let ordinary pods run on control planes

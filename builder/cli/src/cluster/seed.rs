@@ -25,7 +25,7 @@ pub struct Given<'a> {
     pub permit: Option<&'a Permit>,
     /// Who may be missing at that birth.
     pub without: &'a [String],
-    /// Tokens of all nodes that join: control planes keep them valid.
+    /// Tokens of all nodes that join: control planes put each into the cluster once.
     pub tokens: &'a [BootstrapToken],
     /// This node's own token.
     pub own_token: Option<&'a BootstrapToken>,

@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const CONNECT: Duration = Duration::from_secs(3);
+/// For the questions before a connection is passed on: a kubelet waits ten seconds for its TLS. Every address has its share,
+/// so that one that takes connections and says nothing does not keep this node from the others.
+const WHOLE: Duration = Duration::from_secs(9);
 /// After a connection that could not be taken.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Connections at a time: a kubelet has one, a proxy one, an administrator's tools a few.
@@ -100,16 +103,18 @@ impl Door {
     fn way(&self, config: &NodeConfig) -> Option<TcpStream> {
         let Leads { addresses, birth } = self.leads().clone();
         let birth = birth?;
+        let share = WHOLE / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
         addresses.into_iter().find_map(|at| {
             let outer = TcpStream::connect_timeout(&at, CONNECT).ok()?;
-            is_of(config, at, &birth).then_some(outer)
+            is_of(config, at, &birth, share).then_some(outer)
         })
     }
 }
 
 /// Whether the API server there serves this birth, or one that an operator made of it.
-fn is_of(config: &NodeConfig, at: SocketAddr, birth: &BirthId) -> bool {
-    let read = guest::api_at(config, at).ok().and_then(|(api, _)| records::read_through(&api).ok()).flatten();
+fn is_of(config: &NodeConfig, at: SocketAddr, birth: &BirthId, limit: Duration) -> bool {
+    let read =
+        guest::api_at(config, at, limit).ok().and_then(|(api, _)| records::read_through(&api).ok()).flatten();
     read.is_some_and(|record| record.birth() == birth || record.goes_on_from(birth))
 }
 

@@ -21,6 +21,15 @@ pub fn write(path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<(), Fa
     write_io(path, content, mode).map_err(|e| failed(path, &e))
 }
 
+/// As [`write`], if the file does not hold this with this mode already.
+pub fn keep(path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<(), Fault> {
+    let path = path.as_ref();
+    let is_so = fs::symlink_metadata(path)
+        .is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o7777 == mode)
+        && read(path, content.len() as u64 + 1)?.is_some_and(|there| there == content);
+    if is_so { Ok(()) } else { write(path, content, mode) }
+}
+
 fn write_io(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().and_then(|n| n.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;

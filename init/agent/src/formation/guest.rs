@@ -51,7 +51,13 @@ pub fn read_cluster_record(f: &Formation<'_>) -> Event {
 
 fn try_read(f: &Formation<'_>) -> Result<Event, Shut> {
     let way = way(f)?;
-    let answer = way.api.get(&records::path()).map_err(|fault| not_ours(fault.cause))?;
+    let answer = way.api.get(&records::path()).map_err(|fault| {
+        turn(f);
+        not_ours(fault.cause)
+    })?;
+    if answer.status >= 500 {
+        turn(f);
+    }
     match answer.status {
         401 => Err(unknown_to_it(f, way.by_token)),
         // Before the cluster has written who may read it, nobody may.
@@ -76,7 +82,10 @@ pub fn api(f: &Formation<'_>) -> Result<Api, Fault> {
 /// One question behind the endpoint.
 pub fn ask(f: &Formation<'_>, path: &str) -> Result<super::https::Answer, String> {
     let way = way(f).map_err(|shut| shut.cause)?;
-    let answer = way.api.get(path).map_err(|fault| fault.cause)?;
+    let answer = way.api.get(path).map_err(|fault| {
+        turn(f);
+        fault.cause
+    })?;
     if answer.status == 401 {
         let shut = unknown_to_it(f, way.by_token);
         return Err(format!("{}; {}", shut.cause, shut.help));
@@ -97,7 +106,7 @@ fn way(f: &Formation<'_>) -> Result<Way, Shut> {
         patience: Duration::ZERO,
     };
     let address = reachable(f)?;
-    let (api, by_token) = api_at(&f.config, address).map_err(|cause| seed(&cause))?;
+    let (api, by_token) = api_at(&f.config, address, LIMIT).map_err(|cause| seed(&cause))?;
     if by_token && f.memory.opened.get().is_some() {
         // A kubelet that runs finds it when its own certificate is over.
         let _ = can_join_again(f);
@@ -107,14 +116,14 @@ fn way(f: &Formation<'_>) -> Result<Way, Shut> {
 
 /// The API server at one of the endpoint's addresses, as this node may ask it: with its kubelet's certificate, or by the
 /// seed's token (`true`) while there is none, or none that is still good.
-pub fn api_at(config: &NodeConfig, address: SocketAddr) -> Result<(Api, bool), String> {
+pub fn api_at(config: &NodeConfig, address: SocketAddr, limit: Duration) -> Result<(Api, bool), String> {
     let join = config.join.as_ref().ok_or("the seed has no nodeimg.join")?;
     let own = certificate();
     let (identity, by_token) = match &own {
         Some(pem) => (Identity::Certificate(pem.as_bytes(), pem.as_bytes()), false),
         None => (Identity::Token(&join.token.token), true),
     };
-    let https = Https::at(join.ca.as_bytes(), identity, LIMIT, Some(address))?;
+    let https = Https::at(join.ca.as_bytes(), identity, limit, Some(address))?;
     Ok((Api::through(https, format!("https://{}", config.endpoint_text())), by_token))
 }
 
@@ -148,6 +157,11 @@ pub fn can_join_again(f: &Formation<'_>) -> Result<(), Fault> {
     files::write(phases::BOOTSTRAP_KUBELET_CONF, text.as_bytes(), 0o600)
 }
 
+/// The API server that was asked takes connections and gives no good answer: the next one is asked first from now on.
+pub fn turn(f: &Formation<'_>) {
+    f.memory.turned_away.set(f.memory.turned_away.get().wrapping_add(1));
+}
+
 /// The first address of the endpoint that takes a connection.
 fn reachable(f: &Formation<'_>) -> Result<SocketAddr, Shut> {
     let endpoint = &f.config.endpoint;
@@ -160,11 +174,13 @@ fn reachable(f: &Formation<'_>) -> Result<SocketAddr, Shut> {
             patience: Duration::from_secs(10),
         })?;
     }
-    let addresses: Vec<_> =
+    let mut addresses: Vec<_> =
         addresses.into_iter().map(|address| SocketAddr::new(address, endpoint.port.value)).collect();
     if let Some(door) = &*f.memory.door.borrow() {
         door.leads_to(addresses.clone());
     }
+    let turned = f.memory.turned_away.get().checked_rem(addresses.len()).unwrap_or(0);
+    addresses.rotate_left(turned);
     let mut refused = Vec::new();
     let mut silent = Vec::new();
     for at in addresses {
@@ -195,6 +211,16 @@ fn reachable(f: &Formation<'_>) -> Result<SocketAddr, Shut> {
 }
 
 fn not_ours(cause: String) -> Shut {
+    let said = cause.to_ascii_lowercase();
+    if ["expired", "not valid yet", "notvalidyet"].iter().any(|word| said.contains(word)) {
+        return Shut {
+            code: Code::ApiNotReady,
+            cause,
+            help: "look at the clocks of this node and of the control planes; if the API server's certificate is over, run \
+                   \"kubeadm certs renew all\" there and boot it again",
+            patience: Duration::from_secs(10),
+        };
+    }
     let is_tls = cause.contains("certificate") || cause.contains("UnknownIssuer");
     Shut {
         code: if is_tls { Code::AnotherCluster } else { Code::EndpointTimeout },

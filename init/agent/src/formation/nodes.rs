@@ -1,7 +1,7 @@
 //! Waiting for the own API server, and looking at the own Node object.
 
 use super::api::Api;
-use super::{Formation, last_words, records};
+use super::{Formation, guest, last_words, records};
 use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_contract::image::Role;
 use nodeimg_contract::paths;
@@ -41,6 +41,12 @@ pub fn await_api(f: &Formation<'_>) -> Result<Event, Fault> {
         kept.get_or_insert_with(|| f.reporter.waiting("the API server of this node", API_DEADLINE, fault));
     let patience = if f.memory.waited.replace(true) { API_PATIENCE } else { FIRST_PATIENCE };
     let begun = Instant::now();
+    // What the pods of the last try have said explains the whole of this one.
+    let words = last_words::of_this_boot(f);
+    let because = |cause: String| match &words {
+        Some(words) => wait.cause(format!("{cause}; {words}")),
+        None => wait.cause(cause),
+    };
     let mut listens = false;
     while begun.elapsed() < patience {
         let pause = if listens || TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_ok() {
@@ -55,20 +61,18 @@ pub fn await_api(f: &Formation<'_>) -> Result<Event, Fault> {
                 Ok(answer) => {
                     let text = String::from_utf8_lossy(&answer.body).into_owned();
                     let failing: Vec<_> = text.lines().filter(|l| l.starts_with("[-]")).take(5).collect();
-                    wait.cause(format!("/readyz says {}: {}", answer.status, failing.join(" ")));
+                    because(format!("/readyz says {}: {}", answer.status, failing.join(" ")));
                 }
-                Err(e) => wait.cause(e.cause),
+                Err(e) => because(e.cause),
             }
             ASK_PAUSE
         } else {
+            because("nothing listens there yet".into());
             CONNECT_PAUSE
         };
         if !f.pause(pause) {
             break;
         }
-    }
-    if let Some(words) = last_words::of_this_boot(f) {
-        wait.cause(words);
     }
     Ok(Event::ApiNotYet(records::etcd_data(Path::new(paths::ETCD))))
 }
@@ -125,6 +129,7 @@ pub fn look(f: &Formation<'_>) {
         }
         // One lost answer is a restart of the API server, not news.
         Err(fault) => {
+            guest::turn(f);
             f.memory.missed.set(f.memory.missed.get().saturating_add(1));
             if f.memory.missed.get() >= 3 && !f.stopping() {
                 f.reporter.fault(last_words::explain(f, fault));

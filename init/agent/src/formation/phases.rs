@@ -116,7 +116,7 @@ pub fn authorities(f: &Formation<'_>) -> Result<(), Fault> {
     files::folder(Path::new(pki::DIR), 0o700)?;
     files::folder(Path::new(pki::DIR).join("etcd"), 0o700)?;
     for file in pki::files(&f.config) {
-        files::write(Path::new(pki::DIR).join(file.path), file.content.as_bytes(), file.mode)?;
+        files::keep(Path::new(pki::DIR).join(file.path), file.content.as_bytes(), file.mode)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::{Desk, Formation, certs, external, guest, nodes, perform, roles, tokens, voters};
+use nodeimg_contract::fault::{Code, Fault};
 use nodeimg_init_core::formation::{Kind, Seeded};
 use nodeimg_init_core::node_config::NodeConfig;
 use std::collections::BTreeMap;
@@ -38,12 +39,27 @@ pub fn round(f: &Formation<'_>) -> bool {
             // An API server that does not answer is told by the look.
             let _ = roles::keep(f);
             if rounds.is_multiple_of(TOKENS) {
-                let _ = tokens::keep(f);
-                let _ = certs::keep(f);
+                let (tokens, keys) = (tokens::keep(f), certs::keep(f));
+                tell(f, tokens.and(keys));
             }
         }
     }
     !f.stopping()
+}
+
+/// Says what could not be put into the cluster twice in a row, until it could: those who are to join wait for it. While the
+/// API server does not answer, the look says so.
+fn tell(f: &Formation<'_>, kept: Result<(), Fault>) {
+    let failed = kept.err().map(|fault| Fault { code: Code::KubeadmFailed, ..fault });
+    if failed.is_some() && f.memory.missed.get() > 0 {
+        return;
+    }
+    let before = f.memory.not_kept.replace(failed.clone());
+    match (before, failed) {
+        (Some(before), Some(fault)) if before.object == fault.object => f.reporter.fault(fault),
+        (Some(gone), _) => f.reporter.clear_fault_of(gone.code, &gone.object),
+        (None, _) => {}
+    }
 }
 
 /// Asks every member of the cluster and everybody in the seed's list again and again, in the background. Who was heard of,

@@ -39,11 +39,13 @@ pub fn remove_member(wanted: &str, alive: bool) -> Result<Vec<String>, Fault> {
                 member.address
             )));
         }
-        let others = || list.members.iter().filter(|m| m.id != member.id && !m.learner);
-        if let Some(sick) = others().find(|m| !is_healthy(&etcd, m.address)) {
+        let rest = list.members.iter().filter(|m| m.id != member.id && !m.learner);
+        let (healthy, sick): (Vec<_>, Vec<_>) = rest.partition(|m| is_healthy(&etcd, m.address));
+        if !is_majority(healthy.len(), healthy.len() + sick.len()) {
+            let sick: Vec<_> = sick.iter().map(|m| format!("{} at {}", named(m), m.address)).collect();
             return Err(refused(format!(
-                "another member, {} at {}, is not healthy: mend it first",
-                sick.name, sick.address
+                "without {wanted} too few members are healthy; mend {} first",
+                sick.join(" or ")
             )));
         }
         etcd.remove(own, member.id).map_err(|why| refused(format!("etcd says: {why}")))?;
@@ -81,6 +83,11 @@ fn member_of<'a>(wanted: &str, members: &'a [Member], record: Option<&ClusterRec
 
 fn named(member: &Member) -> String {
     if member.name.is_empty() { member.address.to_string() } else { member.name.clone() }
+}
+
+/// Whether the healthy ones are a quorum of the voters that are left.
+fn is_majority(healthy: usize, voters: usize) -> bool {
+    healthy > voters / 2
 }
 
 /// It has a leader, and so a quorum.
@@ -164,6 +171,23 @@ mod tests {
         assert_eq!(id("cp4"), Some(4));
         assert_eq!(id("192.0.2.3"), Some(4), "said by address");
         assert_eq!(stale.owner_of(4, IpAddr::from([192, 0, 2, 3])).map(|(name, _)| name), Some("cp4"));
+    }
+
+    /// Of three with one dead both others, of five with two dead the three, of five with one dead three of the four.
+    #[test]
+    fn two_dead_of_five_go_one_after_another() {
+        let left = [
+            ((2, 2), true),
+            ((1, 2), false),
+            ((3, 4), true),
+            ((2, 4), false),
+            ((3, 3), true),
+            ((2, 3), true),
+        ];
+        for ((healthy, voters), may) in left {
+            assert_eq!(is_majority(healthy, voters), may, "{healthy} of {voters}");
+        }
+        assert!(is_majority(1, 1));
     }
 
     #[test]
