@@ -42,13 +42,15 @@ pub enum Mutant {
     /// What is remembered of a member that asked names the birth's participants, so that they start on a word that may be
     /// older than its disk.
     Hearsay,
+    /// What is remembered of a silent node is taken for its word of now, and may be a former life's.
+    FormerLife,
     /// What follows from a record is done before it is synced.
     DeedsFirst,
 }
 
 impl Mutant {
     /// All, with the names of the command line.
-    pub const ALL: [(&'static str, Mutant); 19] = [
+    pub const ALL: [(&'static str, Mutant); 20] = [
         ("hasty", Mutant::Hasty),
         ("old-answers", Mutant::OldAnswers),
         ("any-incarnation", Mutant::AnyIncarnation),
@@ -67,6 +69,7 @@ impl Mutant {
         ("deaf-to-endpoint", Mutant::DeafToEndpoint),
         ("deaf-to-askers", Mutant::DeafToAskers),
         ("hearsay", Mutant::Hearsay),
+        ("former-life", Mutant::FormerLife),
         ("deeds-first", Mutant::DeedsFirst),
     ];
 
@@ -99,7 +102,11 @@ impl Mutant {
             Mutant::Squatter => Rules { members_are_checked: false, ..all },
             Mutant::Unbound => Rules { members_are_bound: false, ..all },
             Mutant::Unpublished => Rules { unpublished_is_not_mine: false, ..all },
-            Mutant::FixedToken | Mutant::AbsentIsBlank | Mutant::Hearsay | Mutant::DeedsFirst => all,
+            Mutant::FixedToken
+            | Mutant::AbsentIsBlank
+            | Mutant::Hearsay
+            | Mutant::FormerLife
+            | Mutant::DeedsFirst => all,
         }
     }
 }

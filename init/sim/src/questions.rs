@@ -142,6 +142,9 @@ impl World {
                     }
                     Answer::Said { standing, differs: Vec::new() }
                 }
+                _ if self.is(Mutant::FormerLife) => {
+                    Answer::Said { standing: asked.standing, differs: Vec::new() }
+                }
                 _ => Answer::Remembered(asked.standing),
             };
             if silent {
