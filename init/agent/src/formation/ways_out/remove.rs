@@ -9,9 +9,15 @@ use nodeimg_init_core::etcd_gateway::Member;
 use nodeimg_init_core::formation::ClusterRecord;
 use nodeimg_init_core::node_config::NodeConfig;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 /// Writers of the cluster's record are few: a conflict that stays is no conflict.
 const TRIES: u32 = 5;
+/// How etcd refuses while members are not connected, as it counts: for five seconds after one has come back, too.
+const NOT_YET: &str = "unhealthy cluster";
+/// How long that is waited for.
+const CONNECTED: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Removes it; a member that answers only by `alive`. `wanted`: a node name, an address or an id of etcd's member list. Gives
 /// what was done, a line each.
@@ -48,7 +54,7 @@ pub fn remove_member(wanted: &str, alive: bool) -> Result<Vec<String>, Fault> {
                 sick.join(" or ")
             )));
         }
-        etcd.remove(own, member.id).map_err(|why| refused(format!("etcd says: {why}")))?;
+        take_out(&[own], |own| etcd.remove(own, member.id)).map_err(refused)?;
         done.push(format!("etcd's member {:x} ({}) is removed", member.id, named(member)));
     }
     let name = chosen.map(|m| m.name.as_str()).filter(|n| !n.is_empty()).unwrap_or(wanted);
@@ -64,6 +70,25 @@ pub fn remove_member(wanted: &str, alive: bool) -> Result<Vec<String>, Fault> {
         return Err(refused(format!("the cluster knows no \"{wanted}\"")));
     }
     Ok(done)
+}
+
+/// Asks one voter after another to take a member out, until one does.
+pub fn take_out(voters: &[IpAddr], mut ask: impl FnMut(IpAddr) -> Result<(), String>) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let mut said = Vec::new();
+        for voter in voters {
+            match ask(*voter) {
+                Ok(()) => return Ok(()),
+                Err(why) => said.push(format!("etcd at {voter} says: {why}")),
+            }
+        }
+        let said = said.join("; ");
+        if !said.contains(NOT_YET) || begun.elapsed() >= CONNECTED {
+            return Err(said);
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// The member of a name, an address or an id. The record binds a name to an id; a name without one is the member of that
@@ -171,6 +196,22 @@ mod tests {
         assert_eq!(id("cp4"), Some(4));
         assert_eq!(id("192.0.2.3"), Some(4), "said by address");
         assert_eq!(stale.owner_of(4, IpAddr::from([192, 0, 2, 3])).map(|(name, _)| name), Some("cp4"));
+    }
+
+    #[test]
+    fn etcd_is_asked_again_while_a_member_has_only_come_back() {
+        let voters = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let mut answers = [Err("etcdserver: unhealthy cluster"), Err("no answer"), Ok(())]
+            .map(|a| a.map_err(str::to_owned))
+            .into_iter();
+        assert_eq!(take_out(&voters, |_| answers.next().expect("an answer")), Ok(()));
+        let mut asked = Vec::new();
+        let why = take_out(&voters, |voter| {
+            asked.push(voter);
+            Err("member not found".into())
+        });
+        assert_eq!(asked, voters, "each once");
+        assert!(why.is_err_and(|why| why.contains("192.0.2.1") && why.contains("192.0.2.2")));
     }
 
     /// Of three with one dead both others, of five with two dead the three, of five with one dead three of the four.

@@ -153,14 +153,8 @@ impl Place {
             Place::None(why) => return Ok(why.to_owned()),
             Place::Member { etcd, id, through } => (etcd, id, through),
         };
-        let mut why = String::new();
-        for voter in through {
-            match etcd.remove(voter, id) {
-                Ok(()) => return Ok(format!("etcd's member {id:x} is removed")),
-                Err(e) => why = format!("etcd at {voter} says: {e}"),
-            }
-        }
-        Err(why)
+        remove::take_out(&through, |voter| etcd.remove(voter, id))?;
+        Ok(format!("etcd's member {id:x} is removed"))
     }
 }
 
